@@ -1,0 +1,51 @@
+//! What the numbers in a YUV plane mean.
+
+use serde::Serialize;
+
+/// The matrix between YUV and RGB (ITU-T H.273, "MatrixCoefficients").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColorMatrix {
+    /// BT.601 (Kr 0.299, Kb 0.114), also SMPTE 170M and BT.470BG.
+    Bt601,
+    /// BT.709 (Kr 0.2126, Kb 0.0722).
+    Bt709,
+    /// BT.2020, non-constant luminance (Kr 0.2627, Kb 0.0593).
+    Bt2020,
+    /// FCC (Kr 0.30, Kb 0.11).
+    Fcc,
+    /// SMPTE 240M (Kr 0.212, Kb 0.087).
+    Smpte240m,
+}
+
+/// Which codes stand for black and white.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColorRange {
+    /// 16..=235 for luma and 16..=240 for chroma, scaled to the bit depth ("tv", "mpeg").
+    Limited,
+    /// All codes ("pc", "jpeg").
+    Full,
+}
+
+/// How a picture's samples turn into RGB. RGB pictures ignore the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct ColorSpec {
+    /// The YUV to RGB matrix.
+    pub matrix: ColorMatrix,
+    /// The range of codes.
+    pub range: ColorRange,
+}
+
+impl ColorMatrix {
+    /// The luma weights (Kr, Kb); Kg is 1 - Kr - Kb.
+    pub fn weights(self) -> (f64, f64) {
+        match self {
+            Self::Bt601 => (0.299, 0.114),
+            Self::Bt709 => (0.2126, 0.0722),
+            Self::Bt2020 => (0.2627, 0.0593),
+            Self::Fcc => (0.30, 0.11),
+            Self::Smpte240m => (0.212, 0.087),
+        }
+    }
+}

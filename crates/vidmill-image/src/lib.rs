@@ -1,0 +1,15 @@
+//! The nouns of a picture and the passes over its pixels.
+//!
+//! In: [`Planes`], as a decoder left them (YUV, grey or RGB; 8 to 16 bits; any subsampling), with their
+//! [`ColorSpec`] and [`Rotation`]. Out: a model's input tensor as [`TensorSpec`] describes it, written in one fused
+//! pass into memory that the caller owns; and the [`Geometry`] that maps boxes back to the displayed frame.
+
+mod color;
+mod geometry;
+mod planes;
+mod tensor;
+
+pub use color::{ColorMatrix, ColorRange, ColorSpec};
+pub use geometry::{Geometry, Rect, ResizeMode, Rotation, Size};
+pub use planes::{Layout, PixelFormat, Planes, PlanesError};
+pub use tensor::{ChannelOrder, ElementType, TensorLayout, TensorSpec};
