@@ -1,1 +1,4 @@
-//! .
+//! Runs vision models over video: every frame is accounted for.
+
+pub mod record;
+pub mod sink;
