@@ -28,7 +28,7 @@ pub enum ColorRange {
     Full,
 }
 
-/// How a picture's samples turn into RGB. RGB pictures ignore the matrix.
+/// How a picture's samples turn into RGB. RGB pictures ignore both: they are taken as full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ColorSpec {
     /// The YUV to RGB matrix.

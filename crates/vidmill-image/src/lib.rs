@@ -6,10 +6,13 @@
 
 mod color;
 mod geometry;
+mod kernel;
 mod planes;
+mod preprocess;
 mod tensor;
 
 pub use color::{ColorMatrix, ColorRange, ColorSpec};
 pub use geometry::{Geometry, Rect, ResizeMode, Rotation, Size};
 pub use planes::{Layout, PixelFormat, Planes, PlanesError};
+pub use preprocess::{MAX_SIDE, PlanError, Preprocess, PreprocessError};
 pub use tensor::{ChannelOrder, ElementType, TensorLayout, TensorSpec};

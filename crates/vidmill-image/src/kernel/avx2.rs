@@ -1,0 +1,32 @@
+//! The same loops, compiled for AVX2 and F16C.
+//!
+//! FMA is left out on purpose: every operation stays a separate, correctly rounded one, so the bits equal the scalar ones.
+
+use super::{Affine, Taps, YuvToRgb, scalar};
+
+/// Whether this processor has what the functions of this file are compiled for.
+pub(super) fn is_available() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")
+}
+
+macro_rules! compile {
+    ($($name:ident($($arg:ident: $type:ty),*);)*) => {$(
+        #[target_feature(enable = "avx2,f16c")]
+        pub(super) fn $name($($arg: $type),*) {
+            scalar::$name($($arg),*);
+        }
+    )*};
+}
+
+compile! {
+    blend_u8(a: &[u8], b: &[u8], weight: f32, out: &mut [f32]);
+    blend_u16(a: &[u8], b: &[u8], shift: u32, weight: f32, out: &mut [f32]);
+    resample(line: &[f32], taps: &Taps, out: &mut [f32]);
+    yuv_to_rgb(c: &YuvToRgb, norm: &[Affine; 3], y: &mut [f32], u: &mut [f32], v: &mut [f32]);
+    map_line(level: Affine, norm: Affine, line: &mut [f32]);
+    rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
+    interleave(lines: [&[f32]; 3], out: &mut [f32]);
+    store_f32(values: &[f32], out: &mut [u8]);
+    store_f16(values: &[f32], out: &mut [u8]);
+    store_u8(values: &[f32], out: &mut [u8]);
+}

@@ -1,0 +1,116 @@
+//! From codes to normalised R, G, B or luma: the numbers.
+
+use crate::kernel::{Affine, Level, YuvToRgb};
+use crate::preprocess::source::Model;
+use crate::{ChannelOrder, ColorRange, ColorSpec, PixelFormat, TensorSpec};
+
+/// Luma of an RGB picture, as OpenCV's `cvtColor` weighs it (BT.601).
+const GRAY_WEIGHTS: [f64; 3] = [0.299, 0.587, 0.114];
+
+/// The conversion of three (or one) lines, in place, into the first one or three of them.
+#[derive(Clone, Debug)]
+pub(super) enum Convert {
+    /// Y, U, V to R, G, B.
+    Yuv { matrix: YuvToRgb, norm: [Affine; 3] },
+    /// R, G, B, only scaled.
+    Rgb { level: Affine, norm: [Affine; 3] },
+    /// R, G, B to luma.
+    RgbToGray { weights: [f32; 3], norm: Affine },
+    /// Luma as it is.
+    Gray { level: Affine, norm: Affine },
+    /// Luma, repeated as R, G, B.
+    GrayToRgb { level: Affine, norm: [Affine; 3] },
+}
+
+impl Convert {
+    pub(super) fn new(model: Model, format: PixelFormat, color: ColorSpec, spec: &TensorSpec) -> Self {
+        let norm = normalisation(spec);
+        let gray = spec.channels == ChannelOrder::Gray;
+        let full = Affine { gain: (255.0 / max_code(format)) as f32, bias: 0.0 };
+        match (model, gray) {
+            (Model::Yuv, _) => Self::Yuv { matrix: yuv_to_rgb(format, color), norm },
+            (Model::Rgb, false) => Self::Rgb { level: full, norm },
+            (Model::Rgb, true) => Self::RgbToGray {
+                weights: GRAY_WEIGHTS.map(|weight| (weight * 255.0 / max_code(format)) as f32),
+                norm: norm[0],
+            },
+            (Model::Gray, true) => Self::Gray { level: luma_level(format, color.range), norm: norm[0] },
+            (Model::Gray, false) => Self::GrayToRgb { level: luma_level(format, color.range), norm },
+        }
+    }
+
+    /// Converts lines of equal length.
+    pub(super) fn run(&self, level: Level, lines: [&mut [f32]; 3]) {
+        let [a, b, c] = lines;
+        match self {
+            Self::Yuv { matrix, norm } => level.yuv_to_rgb(matrix, norm, a, b, c),
+            Self::Rgb { level: codes, norm } => {
+                for (line, norm) in [a, b, c].into_iter().zip(norm) {
+                    level.map_line(*codes, *norm, line);
+                }
+            }
+            Self::RgbToGray { weights, norm } => level.rgb_to_gray(*weights, *norm, a, b, c),
+            Self::Gray { level: codes, norm } => level.map_line(*codes, *norm, a),
+            Self::GrayToRgb { level: codes, norm } => {
+                b.copy_from_slice(a);
+                c.copy_from_slice(a);
+                for (line, norm) in [a, b, c].into_iter().zip(norm) {
+                    level.map_line(*codes, *norm, line);
+                }
+            }
+        }
+    }
+}
+
+fn max_code(format: PixelFormat) -> f64 {
+    f64::from((1u32 << format.bits) - 1)
+}
+
+/// `(v * scale - mean) / std` of R, G, B (or luma) as one multiplication and addition.
+pub(super) fn normalisation(spec: &TensorSpec) -> [Affine; 3] {
+    let channel = |c: usize| {
+        let std = f64::from(spec.std[c]);
+        Affine { gain: (f64::from(spec.scale) / std) as f32, bias: (-f64::from(spec.mean[c]) / std) as f32 }
+    };
+    // Mean and deviation come in the tensor's order, the lines in red, green, blue.
+    match spec.channels {
+        ChannelOrder::Rgb | ChannelOrder::Gray => [channel(0), channel(1), channel(2)],
+        ChannelOrder::Bgr => [channel(2), channel(1), channel(0)],
+    }
+}
+
+/// Luma codes to 0..=255.
+fn luma_level(format: PixelFormat, range: ColorRange) -> Affine {
+    let (gain, black) = match range {
+        ColorRange::Full => (255.0 / max_code(format), 0.0),
+        ColorRange::Limited => {
+            let unit = f64::from(1u32 << (format.bits - 8));
+            (255.0 / (219.0 * unit), 16.0 * unit)
+        }
+    };
+    Affine { gain: gain as f32, bias: (-black * gain) as f32 }
+}
+
+/// The inverse of ITU-T H.273's equations 38 to 40 (luma and colour differences), with the codes' range folded in.
+fn yuv_to_rgb(format: PixelFormat, color: ColorSpec) -> YuvToRgb {
+    let (kr, kb) = color.matrix.weights();
+    let kg = 1.0 - kr - kb;
+    let unit = f64::from(1u32 << (format.bits - 8));
+    let (y, black, chroma) = match color.range {
+        ColorRange::Full => (255.0 / max_code(format), 0.0, 255.0 / max_code(format)),
+        ColorRange::Limited => (255.0 / (219.0 * unit), 16.0 * unit, 255.0 / (224.0 * unit)),
+    };
+    let v_red = 2.0 * (1.0 - kr) * chroma;
+    let u_blue = 2.0 * (1.0 - kb) * chroma;
+    let (u_green, v_green) = (-u_blue * kb / kg, -v_red * kr / kg);
+    let middle = 128.0 * unit;
+    let offset = |chroma: f64| (-black * y - middle * chroma) as f32;
+    YuvToRgb {
+        y_scale: y as f32,
+        v_red: v_red as f32,
+        u_green: u_green as f32,
+        v_green: v_green as f32,
+        u_blue: u_blue as f32,
+        offset: [offset(v_red), offset(u_green + v_green), offset(u_blue)],
+    }
+}

@@ -1,0 +1,144 @@
+//! From normalised lines to bytes of the tensor: layout, element type, padding.
+
+use crate::kernel::Level;
+use crate::{ChannelOrder, ElementType, TensorLayout, TensorSpec};
+
+use super::convert::normalisation;
+
+/// Writes segments of rows into a tensor of one item.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    width: usize,
+    height: usize,
+    element: ElementType,
+    arrangement: Arrangement,
+    /// Interleaved values of one segment.
+    pixels: Vec<f32>,
+    /// One row of padding for each of the tensor's planes.
+    padding: Vec<Vec<u8>>,
+}
+
+/// How channels become planes of the tensor, in terms of the lines R, G, B.
+#[derive(Clone, Debug)]
+enum Arrangement {
+    /// One plane a channel, in this order.
+    Planar(Vec<usize>),
+    /// One plane of pixels, in this order.
+    Interleaved([usize; 3]),
+}
+
+/// The part of the tensor that shows the picture: columns and rows, from and one past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) left: usize,
+    pub(super) right: usize,
+    pub(super) top: usize,
+    pub(super) bottom: usize,
+}
+
+impl Writer {
+    pub(super) fn new(spec: &TensorSpec) -> Self {
+        let order = match spec.channels {
+            ChannelOrder::Rgb => vec![0, 1, 2],
+            ChannelOrder::Bgr => vec![2, 1, 0],
+            ChannelOrder::Gray => vec![0],
+        };
+        let arrangement = match (spec.layout, order.as_slice()) {
+            (TensorLayout::Nhwc, &[a, b, c]) => Arrangement::Interleaved([a, b, c]),
+            _ => Arrangement::Planar(order),
+        };
+        let (width, height) = (spec.size.width as usize, spec.size.height as usize);
+        let mut writer = Self {
+            width,
+            height,
+            element: spec.element,
+            pixels: match arrangement {
+                Arrangement::Planar(_) => Vec::new(),
+                Arrangement::Interleaved(_) => vec![0.0; width.max(height) * 3],
+            },
+            arrangement,
+            padding: Vec::new(),
+        };
+        writer.padding = writer.padding_rows(spec);
+        writer
+    }
+
+    fn padding_rows(&self, spec: &TensorSpec) -> Vec<Vec<u8>> {
+        let norm = normalisation(spec);
+        let value = |line: usize| norm[line].apply(f32::from(spec.pad));
+        let row = |values: Vec<f32>| {
+            let mut bytes = vec![0; values.len() * self.element.bytes()];
+            store(Level::best(), self.element, &values, &mut bytes);
+            bytes
+        };
+        match &self.arrangement {
+            Arrangement::Planar(order) => {
+                order.iter().map(|&line| row(vec![value(line); self.width])).collect()
+            }
+            Arrangement::Interleaved(order) => {
+                vec![row(order.map(value).repeat(self.width))]
+            }
+        }
+    }
+
+    /// Bytes from one column to the next.
+    fn pixel_bytes(&self) -> usize {
+        match self.arrangement {
+            Arrangement::Planar(_) => self.element.bytes(),
+            Arrangement::Interleaved(_) => 3 * self.element.bytes(),
+        }
+    }
+
+    /// Writes `lines` (R, G, B of equal length; only the first for grey) from (`row`, `column`) on.
+    pub(super) fn segment(
+        &mut self,
+        level: Level,
+        lines: [&[f32]; 3],
+        row: usize,
+        column: usize,
+        out: &mut [u8],
+    ) {
+        let bytes = self.pixel_bytes();
+        let start = (row * self.width + column) * bytes;
+        let length = lines[0].len() * bytes;
+        match &self.arrangement {
+            Arrangement::Planar(order) => {
+                let plane = self.width * self.height * bytes;
+                for (i, &line) in order.iter().enumerate() {
+                    let at = plane * i + start;
+                    store(level, self.element, lines[line], &mut out[at..at + length]);
+                }
+            }
+            Arrangement::Interleaved(order) => {
+                let pixels = &mut self.pixels[..lines[0].len() * 3];
+                level.interleave(order.map(|line| lines[line]), pixels);
+                store(level, self.element, pixels, &mut out[start..start + length]);
+            }
+        }
+    }
+
+    /// Fills everything outside `window` with padding.
+    pub(super) fn pad(&self, window: Window, out: &mut [u8]) {
+        let bytes = self.pixel_bytes();
+        let row_bytes = self.width * bytes;
+        let (left, right) = (window.left * bytes, window.right * bytes);
+        for (plane, padding) in out.chunks_exact_mut(row_bytes * self.height).zip(&self.padding) {
+            for (y, row) in plane.chunks_exact_mut(row_bytes).enumerate() {
+                if (window.top..window.bottom).contains(&y) {
+                    row[..left].copy_from_slice(&padding[..left]);
+                    row[right..].copy_from_slice(&padding[right..]);
+                } else {
+                    row.copy_from_slice(padding);
+                }
+            }
+        }
+    }
+}
+
+fn store(level: Level, element: ElementType, values: &[f32], out: &mut [u8]) {
+    match element {
+        ElementType::F32 => level.store_f32(values, out),
+        ElementType::F16 => level.store_f16(values, out),
+        ElementType::U8 => level.store_u8(values, out),
+    }
+}
