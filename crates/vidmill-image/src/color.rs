@@ -49,3 +49,10 @@ impl ColorMatrix {
         }
     }
 }
+
+impl Default for ColorSpec {
+    /// BT.601, limited: what software takes untagged video for.
+    fn default() -> Self {
+        Self { matrix: ColorMatrix::Bt601, range: ColorRange::Limited }
+    }
+}
