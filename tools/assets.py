@@ -129,7 +129,7 @@ def npm_command():
 def get_detector(scratch):
     """CenterNet as ONNX. Made again when the converter or the metadata change."""
     model, stamp = ASSETS / "centernet.onnx", ASSETS / "centernet.stamp"
-    made_from = digest(__file__, ROOT / "tools" / "tfjs2onnx.py")
+    made_from = digest(__file__, *(ROOT / "tools" / name for name in ("tfjs2onnx.py", "onnx_graph.py")))
     if model.exists() and stamp.exists() and stamp.read_text() == made_from:
         return
     names = [Path(member).name for member in DETECTOR_FILES]

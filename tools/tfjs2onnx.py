@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-OPSET = 18
-IR_VERSION = 9
+from onnx_graph import Graph
+
 END = np.iinfo(np.int64).max
 STORED_TYPES = {"float16": "<f2", "float32": "<f4", "int32": "<i4", "uint8": "u1"}
 ONNX_TYPES = {"DT_FLOAT": TensorProto.FLOAT, "DT_INT32": TensorProto.INT32, "DT_BOOL": TensorProto.BOOL}
@@ -64,29 +64,13 @@ class Node:
         return [int(dim["size"]) for dim in self.attributes["shape"]["shape"]["dim"]]
 
 
-class Builder:
-    """The ONNX graph as it grows. Values are names of tensors; a node of several outputs is a list of them."""
+class Builder(Graph):
+    """The ONNX graph as it grows, and what each tfjs node became: a tensor, or a list of them."""
 
     def __init__(self, weights):
+        super().__init__()
         self.weights = weights
-        self.nodes, self.initializers, self.inputs = [], [], []
         self.values = {}
-        self.count = 0
-
-    def fresh(self):
-        self.count += 1
-        return f"t{self.count}"
-
-    def emit(self, op, inputs, output=None, **attributes):
-        """Adds one node of one output, and returns its name."""
-        output = output or self.fresh()
-        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
-        return output
-
-    def constant(self, array):
-        name = self.fresh()
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
 
     def weight(self, node, index):
         """The constant that is input `index` of `node`, as an array."""
@@ -113,7 +97,7 @@ class Builder:
         return self.emit("Transpose", [y], perm=NCHW_TO_NHWC)
 
     def clip(self, x, low, high):
-        return self.emit("Clip", [x, self.constant(np.float32(low)), self.constant(np.float32(high))])
+        return self.emit("Clip", [x, self.float(low), self.float(high)])
 
     def int64(self, x):
         return self.emit("Cast", [x], to=TensorProto.INT64)
@@ -125,8 +109,7 @@ def auto_pad(node):
 
 def placeholder(graph, node):
     name = node.name.split("/")[-1]
-    graph.inputs.append(helper.make_tensor_value_info(name, node.onnx_type("dtype"), node.shape()))
-    return name
+    return graph.input(name, node.shape(), node.onnx_type("dtype"))
 
 
 def same_name(onnx_op):
@@ -192,9 +175,7 @@ def mean(graph, node):
 
 def resize_bilinear(graph, node):
     x = graph.emit("Transpose", [graph.value(node.inputs[0])], perm=NHWC_TO_NCHW)
-    batch_and_channels = graph.emit(
-        "Slice", [graph.emit("Shape", [x]), graph.constant(np.array([0])), graph.constant(np.array([2]))]
-    )
+    batch_and_channels = graph.emit("Slice", [graph.emit("Shape", [x]), graph.ints(0), graph.ints(2)])
     size = graph.constant(graph.weight(node, 1).astype(np.int64))
     sizes = graph.emit("Concat", [batch_and_channels, size], axis=0)
     mode = "half_pixel" if node.bool("half_pixel_centers") else "asymmetric"
@@ -219,14 +200,13 @@ def cast(graph, node):
 
 def top_k(graph, node):
     x, k = graph.arguments(node)
-    k = graph.emit("Reshape", [graph.int64(k), graph.constant(np.array([1]))])
-    values, indices = graph.fresh(), graph.fresh()
-    graph.nodes.append(helper.make_node("TopK", [x, k], [values, indices]))
+    k = graph.emit("Reshape", [graph.int64(k), graph.ints(1)])
+    values, indices = graph.emit_many("TopK", [x, k], 2)
     return [values, graph.emit("Cast", [indices], to=TensorProto.INT32)]
 
 
 def expand_dims(graph, node):
-    axis = graph.constant(np.array([int(graph.weight(node, 1))]))
+    axis = graph.ints(int(graph.weight(node, 1)))
     return graph.emit("Unsqueeze", [graph.value(node.inputs[0]), axis])
 
 
@@ -235,7 +215,7 @@ def gather(graph, node):
     batch_dims = node.int("batch_dims")
     if batch_dims == 0:
         return graph.emit("Gather", [x, indices], axis=int(graph.weight(node, 2)))
-    indices = graph.emit("Unsqueeze", [graph.int64(indices), graph.constant(np.array([-1]))])
+    indices = graph.emit("Unsqueeze", [graph.int64(indices), graph.ints(-1)])
     return graph.emit("GatherND", [x, indices], batch_dims=batch_dims)
 
 
@@ -256,7 +236,7 @@ def strided_slice(graph, node):
             end[axis] = END
     bounds = [graph.constant(array) for array in (begin, end, np.arange(len(begin)), stride)]
     y = graph.emit("Slice", [graph.value(node.inputs[0]), *bounds])
-    return graph.emit("Squeeze", [y, graph.constant(np.array(squeezed))]) if squeezed else y
+    return graph.emit("Squeeze", [y, graph.ints(*squeezed)]) if squeezed else y
 
 
 HANDLERS = {
@@ -339,18 +319,10 @@ def convert(path, wanted_outputs=(), metadata=None):
         if node.op not in HANDLERS:
             node.fail("operator is not known")
         graph.values[node.name] = HANDLERS[node.op](graph, node)
-    results = []
     for name, spec in outputs.items():
-        graph.emit("Identity", [graph.value(spec["name"])], output=name)
         shape = [int(dim["size"]) for dim in spec["tensorShape"]["dim"]]
-        results.append(helper.make_tensor_value_info(name, ONNX_TYPES[spec["dtype"]], shape))
-    onnx_graph = helper.make_graph(graph.nodes, path.stem, graph.inputs, results, graph.initializers)
-    converted = helper.make_model(
-        onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="tfjs2onnx"
-    )
-    helper.set_model_props(converted, metadata or {})
-    onnx.checker.check_model(converted)
-    return converted
+        graph.output(name, graph.value(spec["name"]), shape, ONNX_TYPES[spec["dtype"]])
+    return graph.model(path.stem, "tfjs2onnx", metadata)
 
 
 def main():
