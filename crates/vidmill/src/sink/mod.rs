@@ -1,7 +1,31 @@
 //! Sinks: where records go. In: records, in frame order per source. Out: a file that is valid whenever the program is
 //! not in the middle of a write, and complete once [`Sink::finish`] returned.
+//!
+//! | name ends in | format | after a crash |
+//! |-|-|-|
+//! | `.jsonl`, `.ndjson` | [`jsonl`]: one record a line | every record up to the last flush |
+//! | `.csv` | [`csv`]: one detection a row | every record up to the last flush |
+//! | `.json` | [`coco`]: COCO results | every detection up to the last flush |
+//! | `.parquet` | [`parquet`]: columns | the same records in `PATH.partial.jsonl` |
+//!
+//! `docs/RECORD.md` gives the columns and keys.
 
-use crate::record::Record;
+mod categories;
+pub mod coco;
+pub mod csv;
+pub mod jsonl;
+mod output;
+pub mod parquet;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+
+use crate::record::{Outcome, Record};
+
+/// The path that means standard output.
+pub const STANDARD_OUTPUT: &str = "-";
 
 /// Takes records one at a time, in order.
 pub trait Sink: Send {
@@ -16,6 +40,51 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>) -> Result<(), SinkError>;
 }
 
+/// Opens the output `path`, in the format that its name's ending tells; `-` is standard output, as JSON Lines.
+///
+/// Missing parent directories are created, an existing file is overwritten. `class_names` are the model's class
+/// names in the order of their numbers, empty where it has none; COCO results need them (see [`coco`]).
+///
+/// Errors where the ending is unknown or the output cannot be opened: before any work is done.
+pub fn create(path: &Path, class_names: &[impl AsRef<str>]) -> Result<Box<dyn Sink>, SinkError> {
+    if path.as_os_str() == STANDARD_OUTPUT {
+        return Ok(Box::new(jsonl::JsonlSink::standard_output()));
+    }
+    Ok(match Format::of(path)? {
+        Format::Jsonl => Box::new(jsonl::JsonlSink::create(path)?),
+        Format::Csv => Box::new(csv::CsvSink::create(path)?),
+        Format::Coco => Box::new(coco::CocoSink::create(path, class_names)?),
+        Format::Parquet => Box::new(parquet::ParquetSink::create(path)?),
+    })
+}
+
+/// A format of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON Lines, see [`jsonl`].
+    Jsonl,
+    /// Comma-separated values, see [`csv`].
+    Csv,
+    /// COCO results, see [`coco`].
+    Coco,
+    /// Apache Parquet, see [`parquet`].
+    Parquet,
+}
+
+impl Format {
+    /// The format that the ending of `path` names, in either case; an error that lists the endings for any other.
+    pub fn of(path: &Path) -> Result<Self, SinkError> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("jsonl" | "ndjson") => Ok(Self::Jsonl),
+            Some("csv") => Ok(Self::Csv),
+            Some("json") => Ok(Self::Coco),
+            Some("parquet") => Ok(Self::Parquet),
+            _ => Err(SinkError::UnknownFormat { path: path.display().to_string() }),
+        }
+    }
+}
+
 /// An output that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +95,116 @@ pub enum SinkError {
         /// The output.
         path: String,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// The disk is full, or a quota or limit on file size is reached.
+    #[error("cannot write {path}: {source}; free some space, or write to another disk")]
+    Full {
+        /// The output.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The reader of a pipe has gone (`vidmill ... | head`): nothing is wrong, but nobody reads on.
+    #[error("{path} was closed by its reader")]
+    Closed {
+        /// The output.
+        path: String,
+    },
+    /// The directory for the output does not exist and could not be made.
+    #[error("cannot create the directory {path} for the output: {source}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The ending of the path names no format.
+    #[error(
+        "cannot tell the format of {path} from its ending: use .jsonl (or .ndjson), .csv, .json (COCO results) or \
+         .parquet, or - for JSON Lines on standard output"
+    )]
+    UnknownFormat {
+        /// The output.
+        path: String,
+    },
+    /// A number that the formats have no place for.
+    #[error(
+        "cannot write {path}: {field} is {value} in frame {frame} of {origin}; records hold finite numbers only, \
+         such a frame is to be recorded as failed"
+    )]
+    NonFinite {
+        /// The output.
+        path: String,
+        /// The record's source.
+        origin: String,
+        /// The record's frame.
+        frame: u64,
+        /// The key.
+        field: &'static str,
+        /// The number.
+        value: f64,
+    },
+    /// Two frames would share one COCO `image_id`.
+    #[error(
+        "cannot write {path}: a COCO results file tells frames apart by number only, and frame {image_id} of \
+         {second} would be mixed up with {first}; give a directory as the output, for one file per source"
+    )]
+    ImageIdTaken {
+        /// The output.
+        path: String,
+        /// The `image_id` wanted twice.
+        image_id: u64,
+        /// What the file holds already.
+        first: String,
+        /// The record's source.
+        second: String,
+    },
+    /// The Parquet file could not be made from its journal, which is kept.
+    #[error("cannot make {path}: {source}; nothing is lost, the records are kept as JSON Lines in {journal}")]
+    Conversion {
+        /// The output.
+        path: String,
+        /// Where the records are.
+        journal: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl SinkError {
+    /// Sorts the operating system's refusals by what the user can do about them.
+    fn io(path: &str, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed { path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full { path, source }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+/// Refuses a record with a number that is not finite: JSON has no word for it, and would say `null`.
+fn check_finite(record: &Record, path: &str) -> Result<(), SinkError> {
+    let check = |field, value: f64| match value.is_finite() {
+        true => Ok(()),
+        false => Err(SinkError::NonFinite {
+            path: path.to_owned(),
+            origin: record.source.to_string(),
+            frame: record.frame,
+            field,
+            value,
+        }),
+    };
+    check("time", record.time.unwrap_or(0.0))?;
+    let Outcome::Ok { detections } = &record.outcome else { return Ok(()) };
+    for detection in detections {
+        check("confidence", detection.confidence.into())?;
+        for side in detection.xyxy {
+            check("xyxy", side.into())?;
+        }
+    }
+    Ok(())
 }

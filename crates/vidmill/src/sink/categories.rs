@@ -1,0 +1,61 @@
+//! COCO's category numbers. Detectors count their 80 classes from 0 to 79; COCO's annotations number the same 80 from
+//! 1 to 90, with gaps.
+
+/// How a model's class number becomes a COCO `category_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CategoryIds {
+    /// The model has COCO's 80 classes, in their order.
+    Coco,
+    /// Any other model: its numbers as they are.
+    AsIs,
+}
+
+impl CategoryIds {
+    /// Decided by all the names together, not class by class: a model with classes `person` and `head` must not have
+    /// its `person` renumbered onto its `head`.
+    pub(super) fn of(class_names: &[impl AsRef<str>]) -> Self {
+        let same = |(name, (_, coco)): (&_, &(u32, &str))| current_name(AsRef::as_ref(name)) == *coco;
+        match class_names.len() == CATEGORIES.len() && class_names.iter().zip(&CATEGORIES).all(same) {
+            true => Self::Coco,
+            false => Self::AsIs,
+        }
+    }
+
+    pub(super) fn of_class(self, class_id: u32) -> u32 {
+        match (self, CATEGORIES.get(class_id as usize)) {
+            (Self::Coco, Some((id, _))) => *id,
+            _ => class_id,
+        }
+    }
+}
+
+/// Darknet's `coco.names`, which many models carry, calls six classes by their Pascal VOC names.
+fn current_name(name: &str) -> &str {
+    match name {
+        "aeroplane" => "airplane",
+        "diningtable" => "dining table",
+        "motorbike" => "motorcycle",
+        "pottedplant" => "potted plant",
+        "sofa" => "couch",
+        "tvmonitor" => "tv",
+        name => name,
+    }
+}
+
+/// `categories` of COCO's `instances_val2017.json` (<https://cocodataset.org/#download>), in its order.
+#[rustfmt::skip]
+const CATEGORIES: [(u32, &str); 80] = [
+    (1, "person"), (2, "bicycle"), (3, "car"), (4, "motorcycle"), (5, "airplane"), (6, "bus"), (7, "train"),
+    (8, "truck"), (9, "boat"), (10, "traffic light"), (11, "fire hydrant"), (13, "stop sign"),
+    (14, "parking meter"), (15, "bench"), (16, "bird"), (17, "cat"), (18, "dog"), (19, "horse"), (20, "sheep"),
+    (21, "cow"), (22, "elephant"), (23, "bear"), (24, "zebra"), (25, "giraffe"), (27, "backpack"),
+    (28, "umbrella"), (31, "handbag"), (32, "tie"), (33, "suitcase"), (34, "frisbee"), (35, "skis"),
+    (36, "snowboard"), (37, "sports ball"), (38, "kite"), (39, "baseball bat"), (40, "baseball glove"),
+    (41, "skateboard"), (42, "surfboard"), (43, "tennis racket"), (44, "bottle"), (46, "wine glass"), (47, "cup"),
+    (48, "fork"), (49, "knife"), (50, "spoon"), (51, "bowl"), (52, "banana"), (53, "apple"), (54, "sandwich"),
+    (55, "orange"), (56, "broccoli"), (57, "carrot"), (58, "hot dog"), (59, "pizza"), (60, "donut"), (61, "cake"),
+    (62, "chair"), (63, "couch"), (64, "potted plant"), (65, "bed"), (67, "dining table"), (70, "toilet"),
+    (72, "tv"), (73, "laptop"), (74, "mouse"), (75, "remote"), (76, "keyboard"), (77, "cell phone"),
+    (78, "microwave"), (79, "oven"), (80, "toaster"), (81, "sink"), (82, "refrigerator"), (84, "book"),
+    (85, "clock"), (86, "vase"), (87, "scissors"), (88, "teddy bear"), (89, "hair drier"), (90, "toothbrush"),
+];

@@ -1,0 +1,152 @@
+//! COCO results: `[{"image_id": 7, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, ...]`, as
+//! pycocotools' `loadRes` reads them. The format has a place for detections only: frames without any, and frames that
+//! failed or were dropped, leave no trace in it (the other formats and the manifest have them).
+//!
+//! - `image_id` is the frame number; for a picture whose file name is a number (`000000000139.jpg`, as in COCO itself),
+//!   that number. It must be unique in the file, so a file takes one video, or any number of pictures.
+//! - `category_id` is COCO's own (1 to 90, with gaps) where the model's class names are the 80 of COCO, in their order;
+//!   otherwise it is the model's class number.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::categories::CategoryIds;
+use super::output::Output;
+use super::{Sink, SinkError, check_finite};
+use crate::record::{Detection, Outcome, Record};
+
+/// Writes one JSON array, valid after every flush.
+#[derive(Debug)]
+pub struct CocoSink {
+    output: Output,
+    categories: CategoryIds,
+    images: Option<Images>,
+    /// What stands between the last entry and the next.
+    separator: &'static [u8],
+}
+
+impl CocoSink {
+    /// To a file, which must be able to seek. `class_names` in the order of the model's class numbers.
+    pub fn create(path: &Path, class_names: &[impl AsRef<str>]) -> Result<Self, SinkError> {
+        let output = Output::create(path, "[", "\n]\n")?;
+        Ok(Self { output, categories: CategoryIds::of(class_names), images: None, separator: b"\n" })
+    }
+
+    /// The record's `image_id`, or an error when another frame has it.
+    fn image_id(&mut self, record: &Record) -> Result<u64, SinkError> {
+        let id = image_id(record);
+        let images = self.images.get_or_insert_with(|| Images::of(record));
+        if images.take(id, record) { Ok(id) } else { Err(images.taken(id, record, self.output.name())) }
+    }
+
+    fn result(&self, image_id: u64, record: &Record, detection: &Detection) -> Result<CocoResult, SinkError> {
+        let [x1, y1, x2, y2] = detection.xyxy;
+        let bbox = [x1, y1, x2 - x1, y2 - y1];
+        match bbox.iter().find(|side| !side.is_finite()) {
+            None => Ok(CocoResult {
+                image_id,
+                category_id: self.categories.of_class(detection.class_id),
+                bbox,
+                score: detection.confidence,
+            }),
+            Some(&side) => Err(SinkError::NonFinite {
+                path: self.output.name().to_owned(),
+                origin: record.source.to_string(),
+                frame: record.frame,
+                field: "bbox",
+                value: side.into(),
+            }),
+        }
+    }
+}
+
+impl Sink for CocoSink {
+    fn write(&mut self, record: &Record) -> Result<(), SinkError> {
+        check_finite(record, self.output.name())?;
+        let image_id = self.image_id(record)?;
+        let Outcome::Ok { detections } = &record.outcome else { return Ok(()) };
+        let results: Vec<_> = detections
+            .iter()
+            .map(|detection| self.result(image_id, record, detection))
+            .collect::<Result<_, _>>()?;
+        let separator = &mut self.separator;
+        self.output.append(|entries| {
+            for result in &results {
+                entries.extend_from_slice(std::mem::replace(separator, b",\n"));
+                serde_json::to_writer(&mut *entries, result)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.output.flush()
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), SinkError> {
+        self.output.finish()
+    }
+}
+
+/// <https://cocodataset.org/#format-results>
+#[derive(Debug, Serialize)]
+struct CocoResult {
+    image_id: u64,
+    category_id: u32,
+    bbox: [f32; 4],
+    score: f32,
+}
+
+/// What the file holds, for telling whether another frame's `image_id` is free.
+#[derive(Debug)]
+enum Images {
+    /// Its frames come in rising order.
+    Video(Arc<str>),
+    /// Their numbers: as many as there are files in the listing, which is in memory already.
+    Pictures(HashSet<u64>),
+}
+
+impl Images {
+    fn of(first: &Record) -> Self {
+        match is_picture(first) {
+            true => Self::Pictures(HashSet::new()),
+            false => Self::Video(first.source.clone()),
+        }
+    }
+
+    /// Whether the record's `image_id` was free; it is taken from now on.
+    fn take(&mut self, id: u64, record: &Record) -> bool {
+        match self {
+            Self::Video(source) => *source == record.source,
+            Self::Pictures(ids) => is_picture(record) && ids.insert(id),
+        }
+    }
+
+    fn taken(&self, id: u64, record: &Record, path: &str) -> SinkError {
+        let first = match self {
+            Self::Video(source) => source.to_string(),
+            Self::Pictures(_) => "another picture of that number".to_owned(),
+        };
+        let second = record.source.to_string();
+        SinkError::ImageIdTaken { path: path.to_owned(), image_id: id, first, second }
+    }
+}
+
+fn image_id(record: &Record) -> u64 {
+    let stem = Path::new(&*record.source).file_stem().and_then(|stem| stem.to_str());
+    stem.filter(|_| is_picture(record))
+        .filter(|stem| stem.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|stem| stem.parse().ok())
+        .unwrap_or(record.frame)
+}
+
+/// Pictures have no time, and a picture's ending.
+fn is_picture(record: &Record) -> bool {
+    const ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
+    let ending = Path::new(&*record.source).extension().and_then(|ending| ending.to_str());
+    record.time.is_none()
+        && ending.is_some_and(|ending| ENDINGS.iter().any(|it| it.eq_ignore_ascii_case(ending)))
+}

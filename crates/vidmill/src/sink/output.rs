@@ -1,0 +1,137 @@
+//! The file or standard output behind a sink. In: whole units (lines, rows, list entries). Out: the same bytes, handed
+//! to the kernel in whole units only, and a file that is valid after every flush.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::SinkError;
+
+/// Units wait in memory up to this many bytes, so that a caller who seldom flushes needs no memory for it.
+const BUFFER: usize = 64 * 1024;
+
+/// An output under construction: `units` closed by `tail`. Each flush writes the new units over the old tail, and the
+/// tail again, in one call. Dropped without [`Output::finish`], it loses what was not flushed, as a crash would.
+#[derive(Debug)]
+pub(super) struct Output {
+    name: String,
+    target: Target,
+    pending: Vec<u8>,
+    /// Bytes written, without the tail.
+    written: u64,
+    tail: &'static str,
+}
+
+#[derive(Debug)]
+enum Target {
+    StandardOutput,
+    File(File),
+}
+
+impl Output {
+    /// Standard output, to which whole lines go.
+    pub(super) fn standard() -> Self {
+        Self {
+            name: "standard output".to_owned(),
+            target: Target::StandardOutput,
+            pending: Vec::new(),
+            written: 0,
+            tail: "",
+        }
+    }
+
+    /// A new or emptied file, which at once holds `head` and `tail`. A `tail` needs a file that can seek: no pipe.
+    pub(super) fn create(path: &Path, head: &str, tail: &'static str) -> Result<Self, SinkError> {
+        create_parent(path)?;
+        let name = path.display().to_string();
+        let file = File::create(path).map_err(|error| SinkError::io(&name, error))?;
+        let pending = head.as_bytes().to_vec();
+        let mut output = Self { name, target: Target::File(file), pending, written: 0, tail };
+        output.flush()?;
+        Ok(output)
+    }
+
+    /// The path, for messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds what `unit` writes; nothing of it when `unit` fails.
+    pub(super) fn append(
+        &mut self,
+        unit: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> Result<(), SinkError> {
+        let whole = self.pending.len();
+        if let Err(error) = unit(&mut self.pending) {
+            self.pending.truncate(whole);
+            return Err(SinkError::io(&self.name, error));
+        }
+        if self.pending.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands everything to the kernel. On an error a file is cut back to the last whole unit, so that it stays valid.
+    pub(super) fn flush(&mut self) -> Result<(), SinkError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let units = self.pending.len();
+        self.pending.extend_from_slice(self.tail.as_bytes());
+        let result = self.put();
+        self.pending.truncate(units);
+        if let Err(error) = result {
+            self.cut_back();
+            return Err(SinkError::io(&self.name, error));
+        }
+        self.written += units as u64;
+        self.pending.clear();
+        self.pending.shrink_to(BUFFER);
+        Ok(())
+    }
+
+    /// Flushes, and waits until the disk has it: some errors show only then.
+    pub(super) fn finish(mut self) -> Result<(), SinkError> {
+        self.flush()?;
+        match &self.target {
+            Target::File(file) => sync(file).map_err(|error| SinkError::io(&self.name, error)),
+            Target::StandardOutput => Ok(()),
+        }
+    }
+
+    fn put(&mut self) -> io::Result<()> {
+        match &mut self.target {
+            Target::StandardOutput => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(&self.pending)?;
+                stdout.flush()
+            }
+            Target::File(file) => {
+                if !self.tail.is_empty() {
+                    file.seek(SeekFrom::Start(self.written))?;
+                }
+                file.write_all(&self.pending)
+            }
+        }
+    }
+
+    /// Undoes a write that failed half-way. What was written before fitted, so this needs no new space; where it
+    /// fails all the same, the error that brought us here is the one to tell.
+    fn cut_back(&mut self) {
+        let Target::File(file) = &mut self.target else { return };
+        let _ = file
+            .set_len(self.written)
+            .and_then(|()| file.seek(SeekFrom::Start(self.written)))
+            .and_then(|_| if self.written > 0 { file.write_all(self.tail.as_bytes()) } else { Ok(()) });
+    }
+}
+
+/// Creates the directory that `path` lies in, with those above it.
+fn create_parent(path: &Path) -> Result<(), SinkError> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+    fs::create_dir_all(parent)
+        .map_err(|source| SinkError::Directory { path: parent.display().to_string(), source })
+}
+
+/// Waits for the disk, where there is one: pipes and devices have none, and refuse.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
+}

@@ -1,0 +1,142 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::super::SinkError;
+use super::super::jsonl::{self, JsonlSink, ReadError};
+use super::conformance::{Seen, Subject, suite};
+use super::{NO_NAMES, detection, dropped, failed, ok, text, whole_run};
+use crate::record::{Outcome, Record};
+use crate::sink::Sink;
+
+const SUBJECT: Subject = Subject { ending: "jsonl", read: seen, unfinished: ("jsonl", seen) };
+suite!(jsonl);
+
+pub(super) fn seen(path: &Path) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for record in records(path) {
+        if let Outcome::Ok { detections } = record.outcome {
+            all.extend(detections.iter().map(|found| (record.frame, found.xyxy, found.confidence)));
+        }
+    }
+    all
+}
+
+pub(super) fn records(path: &Path) -> Vec<Record> {
+    jsonl::read(path).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The contract: other programs rely on these very bytes.
+#[test]
+fn the_lines_are_those_of_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let mut person = ok(120, vec![detection([12.1, 40.0, 88.5, 210.3], 0.91, 0, "person")]);
+    (person.pts, person.time) = (Some(61440), Some(4.8));
+    let mut picture = ok(0, vec![]);
+    (picture.pts, picture.time) = (None, None);
+    whole_run(&path, NO_NAMES, [person, picture, failed(121, "no memory"), dropped(122, "too late")]);
+    assert_eq!(
+        text(&path),
+        r#"{"source":"street.mp4","frame":120,"pts":61440,"time":4.8,"status":"ok","detections":[{"xyxy":[12.1,40.0,88.5,210.3],"confidence":0.91,"class_id":0,"class":"person"}]}
+{"source":"street.mp4","frame":0,"pts":null,"time":null,"status":"ok","detections":[]}
+{"source":"street.mp4","frame":121,"pts":61952,"time":4.84,"status":"failed","error":"no memory","attempts":3}
+{"source":"street.mp4","frame":122,"pts":62464,"time":4.88,"status":"dropped","reason":"too late"}
+"#
+    );
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let number = any::<f32>().prop_filter("finite", |number| number.is_finite());
+    let detections =
+        proptest::collection::vec((any::<[u32; 4]>(), number, any::<u32>(), any::<String>()), 0..4);
+    let outcome = prop_oneof![
+        detections.prop_map(|all| Outcome::Ok {
+            detections: all
+                .into_iter()
+                .map(|(bits, confidence, class_id, class)| {
+                    let finite =
+                        |bits| Some(f32::from_bits(bits)).filter(|side| side.is_finite()).unwrap_or(0.1);
+                    detection(bits.map(finite), confidence, class_id, &class)
+                })
+                .collect(),
+        }),
+        (any::<String>(), any::<u32>()).prop_map(|(error, attempts)| Outcome::Failed { error, attempts }),
+        any::<String>().prop_map(|reason| Outcome::Dropped { reason }),
+    ];
+    let time = any::<Option<f64>>().prop_map(|time| time.filter(|time| time.is_finite()));
+    (any::<String>(), any::<u64>(), any::<Option<i64>>(), time, outcome).prop_map(
+        |(source, frame, pts, time, outcome)| Record { source: source.into(), frame, pts, time, outcome },
+    )
+}
+
+proptest! {
+    /// Any text, any finite number: what is read back is what was written, to the last bit.
+    #[test]
+    fn any_record_comes_back(all in proptest::collection::vec(any_record(), 0..8)) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.jsonl");
+        whole_run(&path, NO_NAMES, all.clone());
+        prop_assert_eq!(text(&path).lines().count(), all.len());
+        prop_assert_eq!(records(&path), all);
+    }
+}
+
+#[test]
+fn a_line_cut_off_is_told_after_the_whole_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    whole_run(&path, NO_NAMES, [ok(0, vec![]), ok(1, vec![])]);
+    let whole = text(&path);
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let mut records = jsonl::read(&path).unwrap();
+    assert_eq!(records.next().unwrap().unwrap(), ok(0, vec![]));
+    assert!(matches!(records.next().unwrap(), Err(ReadError::Torn { line: 2, .. })));
+    assert!(records.next().is_none());
+}
+
+#[test]
+fn a_line_that_is_no_record_is_told_by_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let start = r#"{"source":"a.mp4","frame":1,"pts":1,"time":0.1,"#;
+    for (line, complaint) in [
+        (r#""status":"failed","attempts":1}"#, "no `error`"),
+        (r#""status":"ok"}"#, "no `detections`"),
+        (r#""status":"dropped","error":"x"}"#, "no `reason`"),
+        (r#""status":"lost","reason":"x"}"#, "unknown variant `lost`"),
+        (r#""status":"ok","detections":[{"xyxy":[1,2,3]}]}"#, "array of length 4"),
+    ] {
+        std::fs::write(&path, format!("{start}{line}\n")).unwrap();
+        let error = jsonl::read(&path).unwrap().next().unwrap().unwrap_err().to_string();
+        assert!(error.starts_with("line 1 of ") && error.contains(complaint), "{error}");
+    }
+}
+
+#[test]
+fn keys_yet_to_come_are_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let line =
+        r#"{"source":"a.png","frame":4,"pts":null,"time":null,"status":"ok","detections":[],"track":[1]}"#;
+    std::fs::write(&path, format!("{line}\n")).unwrap();
+    let record = &records(&path)[0];
+    assert_eq!((record.frame, &record.outcome), (4, &Outcome::Ok { detections: vec![] }));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_who_left_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || drop(std::fs::File::open(path).unwrap())
+    });
+    let mut sink = JsonlSink::create(&path).unwrap();
+    reader.join().unwrap();
+    sink.write(&ok(0, vec![])).unwrap();
+    let error = sink.flush().unwrap_err();
+    assert!(matches!(error, SinkError::Closed { .. }), "{error:?}");
+}
