@@ -1,0 +1,205 @@
+"""vidmill beside two hand-written Python pipelines, on the same clip and models, in one run.
+
+    .venv/bin/python bench/run.py [--repeats N] [--frames N] [--only SCENARIO]...
+
+The contenders alternate, so that a slow minute of the machine hits all of them. Times are whole processes, from start to
+exit. Prints a table, and writes bench/results/latest.json. bench/README.md says what is measured and how.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import agreement
+import cv2
+import meter
+import models
+import onnxruntime
+import pipeline
+import stages
+
+ASSETS = ROOT / ".assets"
+RESULTS = ROOT / "bench" / "results"
+VIDMILL = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "vidmill"
+CONF, IOU = 0.25, 0.7
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A model, every how many frames it runs, and the ratio to the better Python form that is aimed at."""
+
+    model: str
+    every: int
+    goal: float
+
+    @property
+    def name(self):
+        return self.model if self.every == 1 else f"{self.model} --every {self.every}"
+
+
+SCENARIOS = [Scenario("heavy", 1, 1.2), Scenario("light", 1, 1.8), Scenario("heavy", 5, 2.2), Scenario("heavy", 30, 2.5)]
+
+
+def make_clip(frames):
+    """A 1080p30 H.264 clip by x264's defaults, from a real film."""
+    clip = ASSETS / f"bench_1080p_{frames}.mp4"
+    if not clip.exists():
+        print(f"making {clip.name} (once)", file=sys.stderr)
+        part = clip.with_name("bench.part.mp4")
+        encode = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-stream_loop", "-1"]
+        encode += ["-i", ASSETS / "bigbuckbunny.mp4", "-an", "-vf", "scale=1920:1080,setpts=N/30/TB", "-r", "30"]
+        encode += ["-frames:v", frames, "-c:v", "libx264", "-pix_fmt", "yuv420p", part]
+        subprocess.run(list(map(str, encode)), check=True)
+        part.rename(clip)
+    return clip
+
+
+def make_models(clip):
+    folder = ASSETS / "bench"
+    pictures = [picture for _, _, picture in pipeline.read_frames(str(clip), 60)]
+    models.write_models(folder, [pipeline.tensor(pipeline.letterbox(picture)[0]) for picture in pictures])
+    return folder
+
+
+def commands(scenario, clip, folder, out):
+    """What each contender is called with."""
+    model = folder / f"{scenario.model}.onnx"
+    python = [sys.executable, ROOT / "bench" / "pipeline.py", clip, model]
+    options = ["--every", scenario.every, "--conf", CONF, "--iou", IOU]
+    vidmill = [VIDMILL, "run", clip, "--model", model, "--out", out / "vidmill.jsonl", "--progress", "off"]
+    return {
+        "vidmill": [*vidmill, *options],
+        "python workers": [*python, out / "workers.jsonl", "--form", "workers", *options],
+        "python single": [*python, out / "single.jsonl", "--form", "single", *options],
+    }
+
+
+def compare(scenario, clip, folder, repeats, frames):
+    """Runs the contenders in turn; medians per contender."""
+    out = RESULTS / "runs"
+    out.mkdir(parents=True, exist_ok=True)
+    contenders = commands(scenario, clip, folder, out)
+    costs = {name: [] for name in contenders}
+    for repeat in range(repeats):
+        for name, command in contenders.items():
+            costs[name].append(meter.run(command))
+            print(f"{scenario.name}: {name} {repeat + 1}/{repeats}: {costs[name][-1].wall:.2f} s", file=sys.stderr)
+    peaks = {name: meter.run(command, sample_memory=True).peak_bytes for name, command in contenders.items()}
+    sampled = -(-frames // scenario.every)
+    return {
+        "scenario": scenario.name,
+        "goal": scenario.goal,
+        "agreement": agreement.share(out / "vidmill.jsonl", out / "workers.jsonl"),
+        "contenders": {name: summary(costs[name], peaks[name], frames, sampled) for name in contenders},
+    }
+
+
+def summary(costs, peak, frames, sampled):
+    wall = statistics.median(cost.wall for cost in costs)
+    cpu = statistics.median(cost.cpu for cost in costs)
+    loops = [loop for cost in costs if (loop := loop_seconds(cost.stderr)) is not None]
+    return {
+        "wall_seconds": wall,
+        "wall_seconds_all": [cost.wall for cost in costs],
+        "loop_seconds": statistics.median(loops) if loops else None,
+        "frames_per_second": frames / wall,
+        "cpu_ms_per_sampled_frame": cpu * 1000 / sampled,
+        "peak_bytes": peak,
+    }
+
+
+def loop_seconds(stderr):
+    """Seconds in the Python loop, without imports and model loading; vidmill does not say."""
+    lines = stderr.strip().splitlines()
+    try:
+        return json.loads(lines[-1])["loop_seconds"]
+    except (IndexError, ValueError, KeyError):
+        return None
+
+
+def ratios(result):
+    """vidmill against the better Python form; the strict ratio leaves out the Python forms' start."""
+    contenders = result["contenders"]
+    ours = contenders["vidmill"]
+    theirs = [contenders["python workers"], contenders["python single"]]
+    return {
+        "speed": min(other["wall_seconds"] for other in theirs) / ours["wall_seconds"],
+        "speed_strict": min(other["loop_seconds"] for other in theirs) / ours["wall_seconds"],
+        "memory": ours["peak_bytes"] / min(other["peak_bytes"] for other in theirs),
+    }
+
+
+def limit(scenario, folder, clip, decode_ms, cores):
+    """Frames per second if the stages, each measured alone, filled all cores and nothing else took time."""
+    model = folder / f"{scenario.model}.onnx"
+    own = stages.vidmill_stages(VIDMILL, model, clip)
+    per_sampled = stages.inference_alone(model, clip) + own["preprocess_ms"] + own["task_ms"]
+    return cores * 1000 / (decode_ms + per_sampled / scenario.every), own
+
+
+def print_table(results):
+    print(f"{'scenario':<18} {'contender':<16} {'frames/s':>9} {'CPU ms/frame':>13} {'peak MB':>8}")
+    for result in results:
+        for name, row in result["contenders"].items():
+            print(
+                f"{result['scenario']:<18} {name:<16} {row['frames_per_second']:>9.1f} "
+                f"{row['cpu_ms_per_sampled_frame']:>13.2f} {row['peak_bytes'] / 1e6:>8.0f}"
+            )
+        r = result["ratios"]
+        print(
+            f"{'':<18} speed {r['speed']:.2f}x (goal {result['goal']}x; {r['speed_strict']:.2f}x without Python's start), "
+            f"memory {r['memory']:.2f}x, {result['limit_share']:.2f} of the limit of {result['limit_fps']:.1f} frames/s, "
+            f"boxes agree {result['agreement'] * 100:.1f} %"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=600)
+    parser.add_argument("--only", action="append", metavar="SCENARIO", help="by name, as the table shows it")
+    args = parser.parse_args()
+    clip = make_clip(args.frames)
+    folder = make_models(clip)
+    cores = len(os.sched_getaffinity(0))
+    decode_ms = stages.decode_alone(clip, args.frames)
+    cv2_ms = stages.cv2_preprocess_alone(clip)
+    results = []
+    for scenario in SCENARIOS:
+        if args.only and scenario.name not in args.only:
+            continue
+        result = compare(scenario, clip, folder, args.repeats, args.frames)
+        result["ratios"] = ratios(result)
+        result["limit_fps"], result["stages"] = limit(scenario, folder, clip, decode_ms, cores)
+        ours = result["contenders"]["vidmill"]
+        result["limit_share"] = ours["frames_per_second"] / result["limit_fps"]
+        results.append(result)
+    print_table(results)
+    report = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {"cores": cores, "processor": platform.processor() or platform.machine()},
+        "versions": {"cv2": cv2.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
+        "decode_ms": decode_ms,
+        "cv2_preprocess_ms": cv2_ms,
+        "results": results,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "latest.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written: {RESULTS / 'latest.json'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except meter.BenchmarkError as error:
+        raise SystemExit(f"bench: {error}") from None
