@@ -174,8 +174,8 @@ pub enum SinkError {
 
 impl SinkError {
     /// Sorts the operating system's refusals by what the user can do about them.
-    fn io(path: &str, source: io::Error) -> Self {
-        let path = path.to_owned();
+    pub(crate) fn of(path: impl Into<String>, source: io::Error) -> Self {
+        let path = path.into();
         match source.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed { path },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {

@@ -44,7 +44,7 @@ impl Output {
     pub(super) fn create(path: &Path, head: &str, tail: &'static str) -> Result<Self, SinkError> {
         create_parent(path)?;
         let name = path.display().to_string();
-        let file = File::create(path).map_err(|error| SinkError::io(&name, error))?;
+        let file = File::create(path).map_err(|error| SinkError::of(&name, error))?;
         let pending = head.as_bytes().to_vec();
         let mut output = Self { name, target: Target::File(file), pending, written: 0, tail };
         output.flush()?;
@@ -64,7 +64,7 @@ impl Output {
         let whole = self.pending.len();
         if let Err(error) = unit(&mut self.pending) {
             self.pending.truncate(whole);
-            return Err(SinkError::io(&self.name, error));
+            return Err(SinkError::of(&self.name, error));
         }
         if self.pending.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
@@ -80,7 +80,7 @@ impl Output {
         self.pending.truncate(units);
         if let Err(error) = result {
             self.cut_back();
-            return Err(SinkError::io(&self.name, error));
+            return Err(SinkError::of(&self.name, error));
         }
         self.written += units as u64;
         self.pending.clear();
@@ -92,7 +92,7 @@ impl Output {
     pub(super) fn finish(mut self) -> Result<(), SinkError> {
         self.flush()?;
         match &self.target {
-            Target::File(file) => sync(file).map_err(|error| SinkError::io(&self.name, error)),
+            Target::File(file) => sync(file).map_err(|error| SinkError::of(&self.name, error)),
             Target::StandardOutput => Ok(()),
         }
     }

@@ -75,7 +75,7 @@ impl ParquetSink {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 // The journal is empty yet.
                 let _ = fs::remove_file(&journal_path);
-                Err(SinkError::io(&path.display().to_string(), error))
+                Err(SinkError::of(path.display().to_string(), error))
             }
             _ => Ok(Self { path: path.to_owned(), journal_path, journal }),
         }
@@ -96,7 +96,7 @@ impl Sink for ParquetSink {
         drop(self.journal);
         convert(&self.journal_path, &self.path)?;
         fs::remove_file(&self.journal_path)
-            .map_err(|error| SinkError::io(&self.journal_path.display().to_string(), error))
+            .map_err(|error| SinkError::of(self.journal_path.display().to_string(), error))
     }
 }
 
@@ -131,7 +131,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 fn cause(error: ParquetError, path: &Path) -> Box<dyn Error + Send + Sync> {
     let ParquetError::External(error) = error else { return error.into() };
     match error.downcast::<io::Error>() {
-        Ok(error) => SinkError::io(&path.display().to_string(), *error).into(),
+        Ok(error) => SinkError::of(path.display().to_string(), *error).into(),
         Err(error) => error,
     }
 }
