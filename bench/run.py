@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-import agreement
+import boxes
 import cv2
 import meter
 import models
@@ -99,7 +99,7 @@ def compare(scenario, clip, folder, repeats, frames):
     return {
         "scenario": scenario.name,
         "goal": scenario.goal,
-        "agreement": agreement.share(out / "vidmill.jsonl", out / "workers.jsonl"),
+        "agreement": boxes.files_share(out / "vidmill.jsonl", out / "workers.jsonl")[0],
         "contenders": {name: summary(costs[name], peaks[name], frames, sampled) for name in contenders},
     }
 

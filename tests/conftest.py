@@ -1,0 +1,102 @@
+"""What all tests of the command share: the command itself, clips, models and a way to run it."""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+sys.path[:0] = [str(TESTS), str(ROOT / "tools")]
+
+import make_clips
+import make_models
+import support
+
+ASSETS = ROOT / ".assets"
+
+
+def generated(kind, maker, write):
+    """The folder of generated files, made anew when what makes them changes."""
+    sources = [Path(maker.__file__), ROOT / "tools" / "onnx_graph.py"]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    folder = ASSETS / f"test_{kind}_{key}"
+    done = folder / ".done"
+    if not done.exists():
+        write(folder)
+        done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def assets():
+    """.assets/, as `tools/assets.py --test` fills it."""
+    if not (ASSETS / "bikes.mp4").exists():
+        pytest.fail("no .assets: run .venv/bin/python tools/assets.py --test", pytrace=False)
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def bikes(assets):
+    """A real street scene: 640x272, 250 frames at 25 a second."""
+    return assets / "bikes.mp4"
+
+
+@pytest.fixture(scope="session")
+def centernet(assets):
+    """A real COCO-80 detector."""
+    return assets / "centernet.onnx"
+
+
+@pytest.fixture(scope="session")
+def clips(bikes):
+    """The folder of generated clips."""
+    return generated("clips", make_clips, lambda folder: make_clips.write_clips(folder, bikes))
+
+
+@pytest.fixture(scope="session")
+def models(bikes):
+    """The folder of generated models."""
+
+    def write(folder):
+        frames = [frame for _, frame in support.rgb_frames(bikes)][::50]
+        make_models.write_models(folder, frames)
+
+    return generated("models", make_models, write)
+
+
+@pytest.fixture(scope="session")
+def binary():
+    """The command under test: VIDMILL_BIN, or the development build."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    path = Path(os.environ.get("VIDMILL_BIN", target / "debug" / "vidmill"))
+    if not path.exists():
+        pytest.fail(f"{path} is missing: run cargo build --workspace", pytrace=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def vidmill(binary):
+    """vidmill(arguments...) runs the command and returns its exit code, stdout and stderr."""
+    return support.Command(binary)
+
+
+@pytest.fixture
+def detect(vidmill, tmp_path):
+    """detect(clip, model, options...) runs the command to its successful end; returns records and manifest."""
+
+    def run(clip, model, *options, out="out.jsonl", code=0, **settings):
+        path = tmp_path / out
+        done = vidmill("run", clip, "--model", model, "--out", path, *options, **settings)
+        assert done.code == code, f"exit code {done.code}, expected {code}\n{done.err}"
+        return support.Run(path, done)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def example():
+    """example(crate, name) is the path of a crate's example, built on first use."""
+    return support.example

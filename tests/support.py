@@ -1,0 +1,145 @@
+"""Helpers of the tests: running commands, reading what they wrote, and decoding with other people's libraries."""
+
+import functools
+import json
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended. `code` is negative where a signal ended it."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+class Command:
+    """The vidmill binary."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, *arguments, timeout=120, env=None, cwd=None, stdin=None):
+        """Runs to the end. A command that takes longer than `timeout` seconds is killed, and the test fails."""
+        started = time.monotonic()
+        done = subprocess.run(
+            [str(self.path), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+
+    def start(self, *arguments, **options):
+        """Starts, and returns the process."""
+        return subprocess.Popen(
+            [str(self.path), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            **options,
+        )
+
+
+class Run:
+    """What one run left behind."""
+
+    def __init__(self, path, done):
+        self.path, self.done = path, done
+
+    @functools.cached_property
+    def records(self):
+        return read_jsonl(self.path)
+
+    @functools.cached_property
+    def manifest(self):
+        return json.loads(Path(f"{self.path}.manifest.json").read_text())
+
+    @property
+    def ledger(self):
+        (source,) = self.manifest["sources"]
+        return source["ledger"]
+
+    @property
+    def frames(self):
+        return [record["frame"] for record in self.records]
+
+
+def read_jsonl(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def assert_balanced(ledger):
+    """decoded = sampled + skipped, and sampled = ok + failed + dropped."""
+    assert ledger["decoded"] == ledger["sampled"] + ledger["skipped"], ledger
+    assert ledger["sampled"] == ledger["ok"] + ledger["failed"] + ledger["dropped"], ledger
+
+
+@functools.cache
+def example(crate, name):
+    """The path of a crate's example, built in the development profile."""
+    build = ["cargo", "build", "-q", "--locked", "-p", crate, "--example", name]
+    subprocess.run(build, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / "debug" / "examples" / name
+
+
+def tool(*command, stdin=None):
+    """Runs another program to its successful end and returns its standard output as bytes."""
+    done = subprocess.run(list(map(str, command)), input=stdin, capture_output=True, check=False)
+    assert done.returncode == 0, f"{command[0]} failed: {done.stderr.decode(errors='replace')[-1000:]}"
+    return done.stdout
+
+
+@functools.cache
+def ffprobe_frames(path):
+    """ffprobe's view of every decodable frame of the first video stream, in output order."""
+    entries = "frame=pts,best_effort_timestamp,pict_type,key_frame,width,height,pix_fmt"
+    out = tool("ffprobe", "-v", "quiet", "-select_streams", "v:0", "-show_frames", "-show_entries", entries, "-of", "json", path)
+    return json.loads(out)["frames"]
+
+
+@functools.cache
+def ffprobe_stream(path):
+    """ffprobe's view of the first video stream."""
+    out = tool("ffprobe", "-v", "quiet", "-select_streams", "v:0", "-show_streams", "-of", "json", path)
+    return json.loads(out)["streams"][0]
+
+
+def seconds_per_tick(path):
+    numerator, denominator = map(int, ffprobe_stream(path)["time_base"].split("/"))
+    return numerator / denominator
+
+
+def rgb_frames(path, matrix=None):
+    """Yields (PyAV frame, RGB picture) of every frame as stored, converted by swscale with the best it has.
+
+    `matrix` names swscale's matrix for streams without a tag ("ITU709", ...).
+    """
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            options = {"src_colorspace": matrix} if matrix and frame.colorspace == 2 else {}
+            yield frame, frame.reformat(format="rgb24", **options).to_ndarray()
+
+
+def upright(picture, degrees_clockwise):
+    """A picture turned clockwise."""
+    return np.rot90(picture, -degrees_clockwise // 90)
