@@ -1,0 +1,84 @@
+//! An open decoder.
+
+use std::ptr;
+
+use super::call::{FfmpegError, check, text};
+use super::frame::RawFrame;
+use super::input::Input;
+use super::options::Options;
+use super::packet::Packet;
+use super::raw::{self, sys};
+
+/// A codec's state: packets in, frames out, in display order.
+pub struct RawDecoder(*mut sys::AVCodecContext);
+
+// SAFETY: used from one thread at a time, which &mut and ownership guarantee; FFmpeg's own threads are its own matter.
+unsafe impl Send for RawDecoder {}
+
+/// The name of the decoder that FFmpeg would take for a codec.
+pub fn decoder_name(codec: u32) -> Option<String> {
+    // SAFETY: any integer may be asked for; the answer is null or static.
+    unsafe {
+        let decoder = raw::avcodec_find_decoder(codec);
+        if decoder.is_null() { None } else { text((*decoder).name) }
+    }
+}
+
+impl RawDecoder {
+    /// Opens FFmpeg's decoder for a stream. `threads` is 0 for as many as there are cores.
+    pub fn open(input: &Input, stream: i32, threads: usize, max_pixels: u64) -> Result<Self, FfmpegError> {
+        let parameters = input.parameters(stream).ok_or(FfmpegError::INVALID_ARGUMENT)?;
+        let facts = input.stream_facts(stream).ok_or(FfmpegError::INVALID_ARGUMENT)?;
+        let mut options = Options::new();
+        options.set("max_pixels", &max_pixels.to_string())?;
+        options.set("threads", &threads.min(64).to_string())?;
+        // SAFETY: the decoder is static or null, which alloc3 and open2 report; the context is ours from here on.
+        unsafe {
+            let codec = raw::avcodec_find_decoder(facts.codec);
+            if codec.is_null() {
+                return Err(FfmpegError::INVALID_ARGUMENT);
+            }
+            let context = sys::avcodec_alloc_context3(codec);
+            if context.is_null() {
+                return Err(FfmpegError::OUT_OF_MEMORY);
+            }
+            let decoder = Self(context);
+            check(sys::avcodec_parameters_to_context(context, parameters))?;
+            (*context).pkt_timebase = super::rational(facts.time_base);
+            check(sys::avcodec_open2(context, codec, options.as_mut_ptr()))?;
+            Ok(decoder)
+        }
+    }
+
+    /// Hands over a packet; `None` says that no more will come.
+    pub fn send(&mut self, packet: Option<&Packet>) -> Result<(), FfmpegError> {
+        let pointer = packet.map_or(ptr::null(), Packet::as_ptr);
+        // SAFETY: the context is ours; the packet is null or lives through the call, which references its data.
+        check(unsafe { sys::avcodec_send_packet(self.0, pointer) })?;
+        Ok(())
+    }
+
+    /// The next frame: [`FfmpegError::AGAIN`] asks for packets, [`FfmpegError::EOF`] says that all are out.
+    pub fn receive(&mut self) -> Result<RawFrame, FfmpegError> {
+        let mut frame = RawFrame::new()?;
+        // SAFETY: both are ours.
+        check(unsafe { sys::avcodec_receive_frame(self.0, frame.as_mut_ptr()) })?;
+        Ok(frame)
+    }
+
+    /// The codec's private description of the stream (SPS and the like), as it was opened with.
+    pub fn extradata(&self) -> &[u8] {
+        // SAFETY: ours; extradata is null or holds extradata_size bytes, and decoders replace it only in calls with &mut.
+        unsafe {
+            let (data, size) = ((*self.0).extradata, (*self.0).extradata_size);
+            if data.is_null() || size <= 0 { &[] } else { std::slice::from_raw_parts(data, size as usize) }
+        }
+    }
+}
+
+impl Drop for RawDecoder {
+    fn drop(&mut self) {
+        // SAFETY: ours, and never used again.
+        unsafe { sys::avcodec_free_context(&raw mut self.0) };
+    }
+}
