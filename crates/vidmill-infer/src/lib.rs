@@ -1,1 +1,31 @@
-//! .
+//! From a model's input tensor to its outputs, and from these to detections.
+//!
+//! In: a model file, the device asked for, and bytes that a [`TensorSpec`](vidmill_image::TensorSpec) describes. Out:
+//! [`Detection`]s in pixels of the displayed frame.
+//!
+//! 1. [`Model::open`] finds the runtime library ([`runtime::onnxruntime`]), loads the model on the device that was asked
+//!    for, or fails, and says in [`RuntimeInfo`] what really runs.
+//! 2. [`TaskPlan::recognise`] works out, from metadata and shapes, what input the model wants and what its outputs mean,
+//!    and says why.
+//! 3. [`Model::session`] gives a [`Predictor`] with its own threads; [`Predictor::predict`] runs a batch, and
+//!    [`TaskPlan::decode`] turns one item of its [`Outputs`] into detections.
+
+mod device;
+mod error;
+mod inspect;
+mod labels;
+mod metadata;
+mod model;
+mod nms;
+mod predictor;
+pub mod runtime;
+mod task;
+
+pub use device::{Device, Precision};
+pub use error::{DecodeError, Error};
+pub use inspect::{Dim, Element, ModelInfo, TensorInfo};
+pub use labels::Labels;
+pub use model::{LoadOptions, Model, RuntimeInfo};
+pub use nms::{Candidate, iou, suppress};
+pub use predictor::{Outputs, Predictor, TensorView};
+pub use task::{Batch, Detection, TaskKind, TaskOptions, TaskPlan};

@@ -1,0 +1,505 @@
+//! The metadata entries that say how a model is to be fed and read: Ultralytics' and vidmill's own.
+//!
+//! In: the strings of the model file. Out: checked values. Ultralytics writes Python's `repr` of lists and dicts, which
+//! [`parse`] reads; JSON is read as well, being nearly a subset.
+
+use std::collections::BTreeMap;
+
+use vidmill_image::{ChannelOrder, ResizeMode};
+
+use crate::{Error, Labels, ModelInfo};
+
+/// What the entries say; `None` where they say nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Metadata {
+    /// `names`, or `vidmill.names`.
+    pub names: Option<Labels>,
+    /// `task`: detect, segment, pose, classify, obb.
+    pub task: Option<String>,
+    /// `imgsz`: (height, width).
+    pub imgsz: Option<(u32, u32)>,
+    /// `stride`: sides of the input are multiples of it.
+    pub stride: Option<u32>,
+    /// `end2end`, or `nms` in `args`: the boxes come out final.
+    pub end_to_end: Option<bool>,
+    /// `vidmill.task`.
+    pub kind: Option<String>,
+    /// `vidmill.color`.
+    pub color: Option<ChannelOrder>,
+    /// `vidmill.range`: the input's white, 1 or 255.
+    pub range: Option<Range>,
+    /// `vidmill.mean`, in the unit of the range.
+    pub mean: Option<[f32; 3]>,
+    /// `vidmill.std`, in the unit of the range.
+    pub std: Option<[f32; 3]>,
+    /// `vidmill.resize`.
+    pub resize: Option<ResizeMode>,
+    /// `vidmill.pad`.
+    pub pad: Option<u8>,
+    /// `vidmill.nms`: whether boxes that look final still want suppression.
+    pub nms: Option<Nms>,
+    /// `vidmill.units`: what the boxes of an SSD-style model are measured in.
+    pub units: Option<Units>,
+    /// `vidmill.background`: whether the first score of an SSD-style model is "nothing".
+    pub background: Option<Background>,
+    /// Entries under other programs' keys that make no sense, and why.
+    pub ignored: Vec<String>,
+}
+
+/// What white is in the model's input, before mean and std.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Range {
+    One,
+    Byte,
+}
+
+/// Whether suppression is still to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nms {
+    Needed,
+    Done,
+}
+
+/// What boxes are measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Units {
+    /// 0..1 of the input's sides.
+    Normalised,
+    /// Pixels of the input.
+    Pixels,
+}
+
+/// Which score stands for "no object".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Background {
+    First,
+    None,
+}
+
+impl Metadata {
+    /// Reads the entries of a model.
+    pub(crate) fn of(info: &ModelInfo) -> Result<Self, Error> {
+        let entries = Entries(&info.metadata);
+        let mut ignored = Vec::new();
+        let foreign_names = entries.foreign("names", names, &mut ignored);
+        let args = entries.foreign("args", dict, &mut Vec::new()).unwrap_or_default();
+        let nms = args.into_iter().any(|(key, value)| key.is_text("nms") && value == Value::Bool(true));
+        Ok(Self {
+            names: entries.read("vidmill.names", names)?.or(foreign_names),
+            task: entries.0.get("task").cloned(),
+            imgsz: entries.foreign("imgsz", image_size, &mut ignored),
+            stride: entries.foreign("stride", stride, &mut ignored),
+            end_to_end: entries.foreign("end2end", boolean, &mut ignored).or(nms.then_some(true)),
+            kind: entries.0.get("vidmill.task").cloned(),
+            color: entries.choice(
+                "vidmill.color",
+                &[("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr), ("gray", ChannelOrder::Gray)],
+            )?,
+            range: entries.choice("vidmill.range", &[("1", Range::One), ("255", Range::Byte)])?,
+            mean: entries.read("vidmill.mean", three)?,
+            std: entries.read("vidmill.std", |text| match three(text)? {
+                std if std.contains(&0.0) => Err("it must not be 0"),
+                std => Ok(std),
+            })?,
+            resize: entries.choice(
+                "vidmill.resize",
+                &[
+                    ("letterbox", ResizeMode::Letterbox),
+                    ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
+                    ("stretch", ResizeMode::Stretch),
+                    ("center-crop", ResizeMode::CenterCrop),
+                ],
+            )?,
+            pad: entries
+                .read("vidmill.pad", |text| text.trim().parse().map_err(|_| "0 to 255 is expected"))?,
+            nms: entries.choice("vidmill.nms", &[("needed", Nms::Needed), ("done", Nms::Done)])?,
+            units: entries
+                .choice("vidmill.units", &[("normalised", Units::Normalised), ("pixels", Units::Pixels)])?,
+            background: entries
+                .choice("vidmill.background", &[("first", Background::First), ("none", Background::None)])?,
+            ignored,
+        })
+    }
+}
+
+struct Entries<'a>(&'a BTreeMap<String, String>);
+
+impl Entries<'_> {
+    fn read<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> Result<Option<T>, Error> {
+        let Some(value) = self.0.get(key) else { return Ok(None) };
+        read(value).map(Some).map_err(|reason| invalid(key, value, reason.to_owned()))
+    }
+
+    /// An entry under another program's key: what makes no sense may mean something else, so it is no error.
+    fn foreign<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&str) -> Result<T, &'static str>,
+        ignored: &mut Vec<String>,
+    ) -> Option<T> {
+        self.read(key, read).unwrap_or_else(|error| {
+            ignored.push(format!("ignored: {error}"));
+            None
+        })
+    }
+
+    fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
+        let Some(value) = self.0.get(key) else { return Ok(None) };
+        match choices.iter().find(|(name, _)| *name == value.trim()) {
+            Some((_, choice)) => Ok(Some(*choice)),
+            None => {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                Err(invalid(key, value, format!("one of {} is expected", names.join(", "))))
+            }
+        }
+    }
+}
+
+fn invalid(key: &str, value: &str, reason: String) -> Error {
+    const SHOWN: usize = 80;
+    let shown: String = value.chars().take(SHOWN).collect();
+    let value = if shown.len() < value.len() { format!("{shown}...") } else { shown };
+    Error::Metadata { key: key.to_owned(), value, reason }
+}
+
+fn dict(text: &str) -> Result<Vec<(Value, Value)>, &'static str> {
+    match parse(text) {
+        Some(Value::Map(entries)) => Ok(entries),
+        _ => Err("a dict is expected"),
+    }
+}
+
+fn names(text: &str) -> Result<Labels, &'static str> {
+    match parse(text) {
+        Some(Value::List(items)) => items
+            .into_iter()
+            .map(|item| item.text().ok_or("all names must be text"))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Labels::from_list),
+        Some(Value::Map(entries)) => entries
+            .into_iter()
+            .map(|(key, name)| match (key.whole(), name.text()) {
+                (Some(id), Some(name)) => Ok((id, name)),
+                _ => Err("numbers with names are expected"),
+            })
+            .collect::<Result<_, _>>()
+            .map(Labels::new),
+        _ => Err("a list or dict of names is expected"),
+    }
+}
+
+fn image_size(text: &str) -> Result<(u32, u32), &'static str> {
+    const EXPECTED: &str = "a size or [height, width] is expected, 1 to 16384 pixels";
+    let side = |value: &Value| value.whole().filter(|side| (1..=16_384).contains(side)).ok_or(EXPECTED);
+    match parse(text) {
+        Some(Value::List(items)) => match items.as_slice() {
+            [both] => Ok((side(both)?, side(both)?)),
+            [height, width] => Ok((side(height)?, side(width)?)),
+            _ => Err(EXPECTED),
+        },
+        Some(both) => Ok((side(&both)?, side(&both)?)),
+        None => Err(EXPECTED),
+    }
+}
+
+fn stride(text: &str) -> Result<u32, &'static str> {
+    const EXPECTED: &str = "a number of pixels is expected, 1 to 1024";
+    match parse(text).and_then(|value| value.whole()) {
+        Some(stride @ 1..=1024) => Ok(stride),
+        _ => Err(EXPECTED),
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, &'static str> {
+    match parse(text) {
+        Some(Value::Bool(value)) => Ok(value),
+        _ => Err("True or False is expected"),
+    }
+}
+
+/// One number for all channels, or three, as a list or separated by commas.
+fn three(text: &str) -> Result<[f32; 3], &'static str> {
+    const EXPECTED: &str = "one or three numbers are expected";
+    let text = text.trim();
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let numbers = inner
+        .split(',')
+        .map(|number| number.trim().parse::<f32>().ok().filter(|number| number.is_finite()).ok_or(EXPECTED))
+        .collect::<Result<Vec<_>, _>>()?;
+    match numbers.as_slice() {
+        &[all] => Ok([all; 3]),
+        &[a, b, c] => Ok([a, b, c]),
+        _ => Err(EXPECTED),
+    }
+}
+
+/// A Python or JSON literal.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Nothing,
+    Bool(bool),
+    Number(f64),
+    Text(String),
+    List(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+}
+
+impl Value {
+    fn is_text(&self, text: &str) -> bool {
+        matches!(self, Self::Text(found) if found == text)
+    }
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+    /// A whole number; JSON has only text as keys, so digits in quotes count too.
+    fn whole(&self) -> Option<u32> {
+        match self {
+            Self::Number(n) if n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(n) => Some(*n as u32),
+            Self::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Reads one Python or JSON literal: None, booleans, numbers, quoted text, lists, tuples, dicts.
+fn parse(text: &str) -> Option<Value> {
+    let mut parser = Parser { rest: text.trim_start(), depth: 0 };
+    let value = parser.value()?;
+    parser.rest.is_empty().then_some(value)
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    depth: u32,
+}
+
+/// Deeper nesting than any real entry has.
+const DEEPEST: u32 = 16;
+
+impl Parser<'_> {
+    fn take(&mut self, token: &str) -> bool {
+        match self.rest.strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest.trim_start();
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn value(&mut self) -> Option<Value> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return None;
+        }
+        let value = match self.rest.chars().next()? {
+            '{' => self.map(),
+            '[' => self.list("[", "]"),
+            '(' => self.list("(", ")"),
+            quote @ ('"' | '\'') => self.text(quote),
+            _ => self.word(),
+        };
+        self.depth -= 1;
+        value
+    }
+
+    fn list(&mut self, open: &str, close: &str) -> Option<Value> {
+        self.take(open);
+        let mut items = Vec::new();
+        while !self.take(close) {
+            items.push(self.value()?);
+            if !self.take(",") && !self.rest.starts_with(close) {
+                return None;
+            }
+        }
+        Some(Value::List(items))
+    }
+
+    fn map(&mut self) -> Option<Value> {
+        self.take("{");
+        let mut entries = Vec::new();
+        while !self.take("}") {
+            let key = self.value()?;
+            if !self.take(":") {
+                return None;
+            }
+            entries.push((key, self.value()?));
+            if !self.take(",") && !self.rest.starts_with('}') {
+                return None;
+            }
+        }
+        Some(Value::Map(entries))
+    }
+
+    fn text(&mut self, quote: char) -> Option<Value> {
+        let mut text = String::new();
+        let mut chars = self.rest[quote.len_utf8()..].chars();
+        loop {
+            match chars.next()? {
+                '\\' => text.push(escape(&mut chars)?),
+                end if end == quote => break,
+                other => text.push(other),
+            }
+        }
+        self.rest = chars.as_str().trim_start();
+        Some(Value::Text(text))
+    }
+
+    fn word(&mut self) -> Option<Value> {
+        let end = self.rest.find([',', ':', ']', '}', ')']).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        match word.trim_end() {
+            "None" | "null" => Some(Value::Nothing),
+            "True" | "true" => Some(Value::Bool(true)),
+            "False" | "false" => Some(Value::Bool(false)),
+            number => number.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Number),
+        }
+    }
+}
+
+/// The character that an escape means; half of a JSON surrogate pair becomes the replacement character.
+fn escape(chars: &mut std::str::Chars<'_>) -> Option<char> {
+    let digits = match chars.next()? {
+        'n' => return Some('\n'),
+        'r' => return Some('\r'),
+        't' => return Some('\t'),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        other => return Some(other),
+    };
+    let code: String = chars.by_ref().take(digits).collect();
+    let code = u32::from_str_radix(&code, 16).ok().filter(|_| code.len() == digits)?;
+    Some(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn info(entries: &[(&str, &str)]) -> ModelInfo {
+        ModelInfo {
+            path: PathBuf::from("m.onnx"),
+            sha256: String::new(),
+            producer: String::new(),
+            opset: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            metadata: entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            operators: BTreeMap::new(),
+            weights: None,
+        }
+    }
+
+    #[test]
+    fn ultralytics_entries_are_read_as_python_writes_them() {
+        let metadata = Metadata::of(&info(&[
+            ("names", r#"{0: 'person', 1: "dog's bed", 2: 'caf\xe9', 10: 'a\\b'}"#),
+            ("imgsz", "[384, 640]"),
+            ("stride", "32"),
+            ("task", "detect"),
+            ("end2end", "False"),
+            ("args", "{'batch': 1, 'half': False, 'nms': True, 'fraction': 1.0, 'data': None}"),
+        ]))
+        .unwrap();
+        let names = metadata.names.unwrap();
+        assert_eq!(names.name(1), "dog's bed");
+        assert_eq!(names.name(2), "café");
+        assert_eq!(names.name(10), "a\\b");
+        assert_eq!(names.name(5), "5");
+        assert_eq!(metadata.imgsz, Some((384, 640)));
+        assert_eq!(metadata.stride, Some(32));
+        assert_eq!(metadata.end_to_end, Some(false));
+        assert!(metadata.ignored.is_empty());
+    }
+
+    #[test]
+    fn nms_in_the_export_arguments_counts_where_end2end_says_nothing() {
+        let metadata = Metadata::of(&info(&[("args", "{'nms': True}")])).unwrap();
+        assert_eq!(metadata.end_to_end, Some(true));
+        assert_eq!(Metadata::of(&info(&[("args", "{'nms': False}")])).unwrap().end_to_end, None);
+        assert_eq!(Metadata::of(&info(&[("args", "garbage")])).unwrap().end_to_end, None);
+    }
+
+    #[test]
+    fn vidmill_entries_are_read() {
+        let metadata = Metadata::of(&info(&[
+            ("vidmill.names", r#"["a", "b\u00e9", "c"]"#),
+            ("vidmill.color", "bgr"),
+            ("vidmill.range", "255"),
+            ("vidmill.mean", "127, 127, 126.5"),
+            ("vidmill.std", "[128]"),
+            ("vidmill.resize", "stretch"),
+            ("vidmill.pad", "0"),
+            ("vidmill.nms", "needed"),
+        ]))
+        .unwrap();
+        assert_eq!(metadata.names.unwrap().name(1), "bé");
+        assert_eq!(metadata.color, Some(ChannelOrder::Bgr));
+        assert_eq!(metadata.range, Some(Range::Byte));
+        assert_eq!(metadata.mean, Some([127.0, 127.0, 126.5]));
+        assert_eq!(metadata.std, Some([128.0; 3]));
+        assert_eq!(metadata.resize, Some(ResizeMode::Stretch));
+        assert_eq!(metadata.pad, Some(0));
+        assert_eq!(metadata.nms, Some(Nms::Needed));
+    }
+
+    #[test]
+    fn invalid_vidmill_entries_are_errors_that_name_key_and_value() {
+        for (key, value) in [
+            ("vidmill.color", "rgba"),
+            ("vidmill.range", "256"),
+            ("vidmill.mean", "1,2"),
+            ("vidmill.mean", "nan"),
+            ("vidmill.std", "1,0,1"),
+            ("vidmill.resize", "fit"),
+            ("vidmill.pad", "256"),
+            ("vidmill.names", "person"),
+            ("vidmill.nms", "yes"),
+        ] {
+            let message = Metadata::of(&info(&[(key, value)])).unwrap_err().to_string();
+            assert!(message.contains(key) && message.contains(value), "{message}");
+        }
+    }
+
+    #[test]
+    fn foreign_entries_that_make_no_sense_are_ignored_and_told() {
+        let metadata =
+            Metadata::of(&info(&[("names", "person,car"), ("imgsz", "[0, 640]"), ("stride", "big")]))
+                .unwrap();
+        assert_eq!((metadata.names, metadata.imgsz, metadata.stride), (None, None, None));
+        assert_eq!(metadata.ignored.len(), 3);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        assert_eq!(parse(&"[".repeat(100_000)), None);
+        assert_eq!(
+            parse("[[[1]]]"),
+            Some(Value::List(vec![Value::List(vec![Value::List(vec![Value::Number(1.0)])])]))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_parser_never_panics(text in "[\\[\\]{}()'\":,\\\\xu0-9a-zé \n]{0,40}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn json_lists_of_text_come_back(items in prop::collection::vec("\\PC{0,12}", 0..6)) {
+            let text = serde_json::to_string(&items).unwrap();
+            let expected = Value::List(items.into_iter().map(Value::Text).collect());
+            prop_assert_eq!(parse(&text), Some(expected));
+        }
+    }
+}

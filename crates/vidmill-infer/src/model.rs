@@ -1,0 +1,156 @@
+//! A model file, opened on a device.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::session::Session;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use vidmill_image::TensorSpec;
+
+use crate::runtime::onnxruntime::{
+    OrtPredictor, Recipe, Runtime, describe, guarded, open as open_session, summarise_file,
+};
+use crate::task::ImageInput;
+use crate::{Device, Error, ModelInfo, Precision, Predictor};
+
+/// How to load a model.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The device to run on.
+    pub device: Device,
+    /// The arithmetic to run in.
+    pub precision: Precision,
+    /// Threads of each session; 0 leaves it to the runtime (all cores).
+    pub threads: usize,
+    /// The runtime's library; `None` searches (see [`crate::runtime::onnxruntime::find`]).
+    pub runtime_library: Option<PathBuf>,
+}
+
+/// What really runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RuntimeInfo {
+    /// The engine, "onnxruntime".
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its library.
+    pub library: PathBuf,
+    /// Providers that the library has, best first.
+    pub available: Vec<String>,
+    /// The device asked for.
+    pub device_asked: Device,
+    /// The execution provider that runs the model.
+    pub provider: String,
+    /// How many of the model's nodes each provider runs.
+    pub nodes: BTreeMap<String, usize>,
+    /// The precision that runs.
+    pub precision: String,
+    /// Why nothing better runs; only with [`Device::Auto`], and only when the library has better providers.
+    pub fallback: Option<String>,
+}
+
+/// A model, loaded once; gives any number of sessions.
+pub struct Model {
+    info: ModelInfo,
+    runtime: RuntimeInfo,
+    recipe: Recipe,
+    /// The session that was made to look at the model, for the first who asks.
+    first: Mutex<Option<Session>>,
+}
+
+impl Model {
+    /// Loads the model at `path`.
+    ///
+    /// # Errors
+    /// When there is no usable runtime, when the file is not a model that it can load, and when the device or precision asked
+    /// for cannot be had.
+    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let summary = summarise_file(&bytes).unwrap_or_default();
+        drop(bytes);
+        if let Some(name) = summary.not_a_tensor {
+            let reason = format!("'{name}' is not a tensor; only tensors can be inputs and outputs");
+            return Err(Error::Model { path: path.to_owned(), reason });
+        }
+        let runtime = Runtime::get(options.runtime_library.as_deref())?;
+        let opened = open_session(runtime, path, options, summary.weights)?;
+        let (producer, opset, metadata) = guarded(|| about(&opened.session))
+            .map_err(|reason| Error::Model { path: path.to_owned(), reason })?;
+        let info = ModelInfo {
+            path: path.to_owned(),
+            sha256,
+            producer,
+            opset,
+            inputs: describe(opened.session.inputs()),
+            outputs: describe(opened.session.outputs()),
+            metadata,
+            operators: summary.operators,
+            weights: summary.weights,
+        };
+        let runtime = RuntimeInfo {
+            name: "onnxruntime".to_owned(),
+            version: runtime.found.version.clone(),
+            library: runtime.found.path.clone(),
+            available: runtime.providers.clone(),
+            device_asked: options.device,
+            provider: opened.recipe.provider_name().to_owned(),
+            nodes: opened.nodes,
+            precision: opened.precision,
+            fallback: opened.fallback,
+        };
+        Ok(Self { info, runtime, recipe: opened.recipe, first: Mutex::new(Some(opened.session)) })
+    }
+
+    /// What the file says about itself.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// What runs it.
+    pub fn runtime(&self) -> &RuntimeInfo {
+        &self.runtime
+    }
+
+    /// A predictor with threads of its own, for items as `input` describes them (see [`crate::TaskPlan::spec`]).
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the model does not take such items; otherwise as [`Model::open`].
+    pub fn session(&self, input: &TensorSpec) -> Result<Box<dyn Predictor>, Error> {
+        let image = ImageInput::of(&self.info)?;
+        image.check(input, &self.info)?;
+        let ready = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = match ready {
+            Some(session) => session,
+            None => self.recipe.session(Runtime::get(None)?)?,
+        };
+        Ok(Box::new(OrtPredictor::new(session, input, image.batch)))
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("info", &self.info)
+            .field("runtime", &self.runtime)
+            .finish_non_exhaustive()
+    }
+}
+
+type About = (String, Option<u32>, BTreeMap<String, String>);
+
+fn about(session: &Session) -> Result<About, String> {
+    let metadata = session.metadata().map_err(|error| error.to_string())?;
+    let keys = metadata.custom_keys().map_err(|error| error.to_string())?;
+    let entries = keys.into_iter().filter_map(|key| {
+        let value = metadata.custom(&key)?;
+        Some((key, value))
+    });
+    Ok((metadata.producer().unwrap_or_default(), session.opset_for_domain(""), entries.collect()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,68 @@
+//! What runs a model: bytes in, named tensors out.
+
+use crate::Error;
+
+/// Runs a model on batches. One predictor belongs to one worker; several of them run side by side.
+pub trait Predictor: Send {
+    /// Runs one batch.
+    ///
+    /// `input` holds exactly `batch` items, one after the other, each as the
+    /// [`TensorSpec`](vidmill_image::TensorSpec) given at the predictor's making describes it
+    /// (`TensorSpec::item_bytes` bytes each). It is read where it lies, without a copy, so its address must be aligned
+    /// to its element's size (4 bytes for f32). A model of fixed batch size takes that size only: the caller pads.
+    ///
+    /// The outputs are valid until the next call. The same input gives the same outputs, bit by bit, on the same
+    /// machine, library and provider.
+    ///
+    /// # Errors
+    /// [`Error::BatchSize`], [`Error::InputBytes`] and [`Error::InputAlignment`] before anything runs;
+    /// [`Error::Predict`] when the runtime fails. The predictor can be used again after any of them.
+    fn predict(&mut self, input: &[u8], batch: usize) -> Result<Outputs<'_>, Error>;
+}
+
+/// One output tensor as `f32` (other number types are converted).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorView<'a> {
+    /// The model's name for it.
+    pub name: &'a str,
+    /// Outermost dimension first.
+    pub shape: &'a [usize],
+    /// As many elements as the shape says, last dimension fastest.
+    pub data: &'a [f32],
+}
+
+/// The outputs of one batch, in the model's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs<'a> {
+    batch: usize,
+    tensors: Vec<TensorView<'a>>,
+}
+
+impl<'a> Outputs<'a> {
+    /// Outputs of a batch of `batch` items, from memory of whatever origin.
+    pub fn new(batch: usize, tensors: Vec<TensorView<'a>>) -> Self {
+        debug_assert!(tensors.iter().all(|t| t.shape.iter().product::<usize>() == t.data.len()));
+        Self { batch, tensors }
+    }
+    /// Items in the batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+    /// The output called `name`.
+    pub fn get(&self, name: &str) -> Option<&TensorView<'a>> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+    /// All outputs.
+    pub fn iter(&self) -> std::slice::Iter<'_, TensorView<'a>> {
+        self.tensors.iter()
+    }
+}
+
+impl<'o, 'a> IntoIterator for &'o Outputs<'a> {
+    type Item = &'o TensorView<'a>;
+    type IntoIter = std::slice::Iter<'o, TensorView<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

@@ -1,0 +1,3 @@
+//! The engines that run models, each found at run time.
+
+pub mod onnxruntime;

@@ -1,0 +1,164 @@
+//! [`Predictor`] by an ONNX Runtime session.
+
+use half::slice::HalfBitsSliceExt;
+use half::{bf16, f16};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
+use vidmill_image::{ElementType, TensorLayout, TensorSpec};
+
+use super::guarded;
+use crate::{Error, Outputs, Predictor, TensorView};
+
+/// One session, fed by one worker.
+pub(crate) struct OrtPredictor {
+    session: Session,
+    item: Item,
+    fixed_batch: Option<usize>,
+    outputs: Vec<Output>,
+}
+
+/// One item of the input, as the runtime counts it.
+struct Item {
+    element: ElementType,
+    dims: [usize; 3],
+    bytes: usize,
+}
+
+/// One output of the latest batch. The runtime owns its memory; numbers that are not f32 are converted once.
+struct Output {
+    name: String,
+    shape: Vec<usize>,
+    value: Option<DynValue>,
+    converted: Vec<f32>,
+}
+
+impl OrtPredictor {
+    /// A predictor for batches of items as `spec` says, of `fixed_batch` items if the model takes no other number.
+    pub(crate) fn new(session: Session, spec: &TensorSpec, fixed_batch: Option<usize>) -> Self {
+        let (c, h, w) = (spec.channels.count(), spec.size.height as usize, spec.size.width as usize);
+        let dims = match spec.layout {
+            TensorLayout::Nchw => [c, h, w],
+            TensorLayout::Nhwc => [h, w, c],
+        };
+        let outputs = session
+            .outputs()
+            .iter()
+            .map(|outlet| Output {
+                name: outlet.name().to_owned(),
+                shape: Vec::new(),
+                value: None,
+                converted: Vec::new(),
+            })
+            .collect();
+        let item = Item { element: spec.element, dims, bytes: spec.item_bytes() };
+        Self { session, item, fixed_batch, outputs }
+    }
+
+    fn check(&self, input: &[u8], batch: usize) -> Result<(), Error> {
+        if batch == 0 || self.fixed_batch.is_some_and(|fixed| fixed != batch) {
+            let expected =
+                self.fixed_batch.map_or_else(|| "at least 1".to_owned(), |fixed| fixed.to_string());
+            return Err(Error::BatchSize { expected, found: batch });
+        }
+        let expected = self.item.bytes.saturating_mul(batch);
+        if input.len() != expected {
+            return Err(Error::InputBytes { batch, expected, found: input.len() });
+        }
+        Ok(())
+    }
+}
+
+impl Predictor for OrtPredictor {
+    fn predict(&mut self, input: &[u8], batch: usize) -> Result<Outputs<'_>, Error> {
+        self.check(input, batch)?;
+        let value = self.item.borrow(input, batch)?;
+        // The runtime gets the memory of the last outputs back before it asks for more.
+        for output in &mut self.outputs {
+            output.value = None;
+        }
+        let (session, outputs) = (&mut self.session, &mut self.outputs);
+        guarded(|| {
+            let found = session.run([value]).map_err(|error| error.to_string())?;
+            for (output, (name, value)) in outputs.iter_mut().zip(found) {
+                debug_assert_eq!(output.name, name);
+                output.take(value)?;
+            }
+            Ok(())
+        })
+        .map_err(|reason| Error::Predict { reason })?;
+        let views = self.outputs.iter().map(Output::view).collect::<Result<_, _>>();
+        Ok(Outputs::new(batch, views.map_err(|reason| Error::Predict { reason })?))
+    }
+}
+
+impl Item {
+    /// A tensor over the caller's bytes.
+    fn borrow<'a>(&self, input: &'a [u8], batch: usize) -> Result<SessionInputValue<'a>, Error> {
+        let [a, b, c] = self.dims;
+        let shape = [batch, a, b, c];
+        let unaligned = |_| Error::InputAlignment { needed: self.element.bytes() };
+        let value = match self.element {
+            ElementType::F32 => {
+                let data: &[f32] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
+                TensorRef::from_array_view((shape, data)).map(SessionInputValue::from)
+            }
+            ElementType::F16 => {
+                let data: &[u16] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
+                TensorRef::from_array_view((shape, data.reinterpret_cast::<f16>()))
+                    .map(SessionInputValue::from)
+            }
+            ElementType::U8 => TensorRef::from_array_view((shape, input)).map(SessionInputValue::from),
+        };
+        value.map_err(|error| Error::Predict { reason: error.to_string() })
+    }
+}
+
+impl Output {
+    /// Keeps what the runtime gave, converted if it is not f32.
+    fn take(&mut self, value: DynValue) -> Result<(), String> {
+        let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+            return Err(format!("output '{}' is not a tensor", self.name));
+        };
+        let kind = *ty;
+        self.shape.clear();
+        self.shape.extend(shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)));
+        self.converted.clear();
+        // The runtime gives no address for an empty tensor.
+        if self.shape.contains(&0) {
+            return Ok(());
+        }
+        match kind {
+            TensorElementType::Float32 => {}
+            TensorElementType::Float16 => self.convert(&value, f16::to_f32)?,
+            TensorElementType::Bfloat16 => self.convert(&value, bf16::to_f32)?,
+            TensorElementType::Float64 => self.convert(&value, |v: f64| v as f32)?,
+            TensorElementType::Int64 => self.convert(&value, |v: i64| v as f32)?,
+            TensorElementType::Int32 => self.convert(&value, |v: i32| v as f32)?,
+            TensorElementType::Int8 => self.convert(&value, |v: i8| f32::from(v))?,
+            TensorElementType::Uint8 => self.convert(&value, |v: u8| f32::from(v))?,
+            other => {
+                return Err(format!("output '{}' holds {other}, which is no number vidmill reads", self.name));
+            }
+        }
+        self.value = (kind == TensorElementType::Float32).then_some(value);
+        Ok(())
+    }
+
+    fn convert<T: ort::value::PrimitiveTensorElementType + Copy>(
+        &mut self,
+        value: &DynValue,
+        to_f32: impl Fn(T) -> f32,
+    ) -> Result<(), String> {
+        let (_, data) = value.try_extract_tensor::<T>().map_err(|error| error.to_string())?;
+        self.converted.extend(data.iter().map(|&v| to_f32(v)));
+        Ok(())
+    }
+
+    fn view(&self) -> Result<TensorView<'_>, String> {
+        let data = match &self.value {
+            Some(value) => value.try_extract_tensor::<f32>().map_err(|error| error.to_string())?.1,
+            None => &self.converted,
+        };
+        Ok(TensorView { name: &self.name, shape: &self.shape, data })
+    }
+}

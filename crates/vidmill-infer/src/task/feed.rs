@@ -1,0 +1,165 @@
+//! What a model wants to see: size, fit and values of its input.
+
+use vidmill_image::{ChannelOrder, ElementType, ResizeMode, Size, TensorSpec};
+
+use super::input::ImageInput;
+use super::{Decoder, TaskKind, TaskOptions};
+use crate::Error;
+use crate::metadata::{Metadata, Range};
+
+/// Side of the input where neither model nor user says one, and the step that sides are rounded up to.
+const USUAL_SIDE: u32 = 640;
+const USUAL_STRIDE: u32 = 32;
+const LONGEST_SIDE: u32 = 16_384;
+
+/// Size of the input: the model's own, else the user's, else the metadata's, else 640.
+pub(super) fn size(
+    input: &ImageInput,
+    metadata: &Metadata,
+    options: &TaskOptions,
+    why: &mut Vec<String>,
+) -> Result<Size, Error> {
+    let fixed = |side: Option<usize>| side.and_then(|side| u32::try_from(side).ok());
+    let (width, height) = (fixed(input.width), fixed(input.height));
+    if let Some(asked) = options.imgsz {
+        let other = |own: Option<u32>, asked: u32| own.is_some_and(|own| own != asked);
+        let shown = |own: Option<u32>| own.map_or_else(|| "any".to_owned(), |own| own.to_string());
+        let option = format!("--imgsz {}x{}", asked.width, asked.height);
+        if other(width, asked.width) || other(height, asked.height) {
+            let reason = format!("its input is {}x{} pixels", shown(width), shown(height));
+            return Err(Error::Option { option, reason });
+        }
+        if ![asked.width, asked.height].iter().all(|side| (1..=LONGEST_SIDE).contains(side)) {
+            return Err(Error::Option { option, reason: format!("sides are 1 to {LONGEST_SIDE} pixels") });
+        }
+    }
+    if let (Some(width), Some(height)) = (width, height) {
+        why.push(format!("input {width}x{height}: fixed by the model"));
+        return Ok(Size::new(width, height));
+    }
+    let (asked, source) = match (options.imgsz, metadata.imgsz) {
+        (Some(size), _) => (size, "by --imgsz"),
+        (None, Some((height, width))) => (Size::new(width, height), "by the model's metadata"),
+        (None, None) => (Size::new(USUAL_SIDE, USUAL_SIDE), "the usual, as the model takes any; see --imgsz"),
+    };
+    let stride = metadata.stride.unwrap_or(USUAL_STRIDE);
+    let round = |side: u32| side.div_ceil(stride) * stride;
+    let size = Size::new(width.unwrap_or(round(asked.width)), height.unwrap_or(round(asked.height)));
+    why.push(format!("input {}x{}: {source}, in steps of {stride}", size.width, size.height));
+    Ok(size)
+}
+
+/// How values of the input are made.
+#[derive(Clone, Copy)]
+struct Values {
+    scale: f32,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+const TO_ONE: f32 = 1.0 / 255.0;
+
+impl Values {
+    const fn plain(scale: f32) -> Self {
+        Self { scale, mean: [0.0; 3], std: [1.0; 3] }
+    }
+}
+
+/// The whole input: what is usual for the kind, and over it what the metadata says.
+pub(super) fn spec(
+    kind: TaskKind,
+    decoder: &Decoder,
+    input: &ImageInput,
+    metadata: &Metadata,
+    size: Size,
+    why: &mut Vec<String>,
+) -> Result<TensorSpec, Error> {
+    let (usual_order, usual_resize, usual_values) = usual(kind, decoder);
+    let channels = channels(input, metadata, usual_order)?;
+    let values = values(input, metadata, usual_values)?;
+    let resize = metadata.resize.unwrap_or(usual_resize);
+    let pad = metadata.pad.unwrap_or(114);
+    let said = [
+        metadata.color.map(|_| "color"),
+        metadata.range.map(|_| "range"),
+        metadata.mean.map(|_| "mean"),
+        metadata.std.map(|_| "std"),
+        metadata.resize.map(|_| "resize"),
+        metadata.pad.map(|_| "pad"),
+    ];
+    let said: Vec<&str> = said.into_iter().flatten().collect();
+    let source = match said.is_empty() {
+        true => format!("the usual for {kind}"),
+        false => format!("the usual for {kind}, with vidmill.{{{}}} from the metadata", said.join(", ")),
+    };
+    why.push(format!(
+        "values {channels:?}, (v * {} - {:?}) / {:?}, {resize:?}: {source}",
+        values.scale, values.mean, values.std
+    ));
+    Ok(TensorSpec {
+        size,
+        element: input.element,
+        layout: input.layout,
+        channels,
+        resize,
+        pad,
+        scale: values.scale,
+        mean: values.mean,
+        std: values.std,
+    })
+}
+
+/// What the authors' own programs do.
+fn usual(kind: TaskKind, decoder: &Decoder) -> (ChannelOrder, ResizeMode, Values) {
+    match kind {
+        TaskKind::Yolov5 | TaskKind::Yolov8 | TaskKind::EndToEnd => {
+            (ChannelOrder::Rgb, ResizeMode::Letterbox, Values::plain(TO_ONE))
+        }
+        TaskKind::Yolox | TaskKind::YoloxDecoded => {
+            (ChannelOrder::Bgr, ResizeMode::LetterboxTopLeft, Values::plain(1.0))
+        }
+        TaskKind::Ssd if matches!(decoder, Decoder::Final(_)) => {
+            (ChannelOrder::Rgb, ResizeMode::Stretch, Values::plain(TO_ONE))
+        }
+        TaskKind::Ssd => {
+            let values = Values { scale: 1.0, mean: [127.0; 3], std: [128.0; 3] };
+            (ChannelOrder::Rgb, ResizeMode::Stretch, values)
+        }
+    }
+}
+
+fn channels(input: &ImageInput, metadata: &Metadata, usual: ChannelOrder) -> Result<ChannelOrder, Error> {
+    let order = metadata.color.unwrap_or(if input.channels == 1 { ChannelOrder::Gray } else { usual });
+    if order.count() == input.channels {
+        return Ok(order);
+    }
+    Err(Error::Metadata {
+        key: "vidmill.color".to_owned(),
+        value: format!("{order:?}").to_lowercase(),
+        reason: format!("the model's input has {} channels", input.channels),
+    })
+}
+
+fn values(input: &ImageInput, metadata: &Metadata, usual: Values) -> Result<Values, Error> {
+    let bytes = input.element == ElementType::U8;
+    let usual = if bytes { Values::plain(1.0) } else { usual };
+    if metadata.range.is_none() && metadata.mean.is_none() && metadata.std.is_none() {
+        return Ok(usual);
+    }
+    // Whoever says one of the three means all of them.
+    let scale = match metadata.range {
+        Some(Range::One) => TO_ONE,
+        Some(Range::Byte) => 1.0,
+        None => usual.scale,
+    };
+    let values =
+        Values { scale, mean: metadata.mean.unwrap_or([0.0; 3]), std: metadata.std.unwrap_or([1.0; 3]) };
+    if bytes && (values.scale != 1.0 || values.mean != [0.0; 3] || values.std != [1.0; 3]) {
+        return Err(Error::Metadata {
+            key: "vidmill.range, vidmill.mean, vidmill.std".to_owned(),
+            value: format!("{}, {:?}, {:?}", values.scale, values.mean, values.std),
+            reason: "the model's input is u8, which takes 0..255 as it is".to_owned(),
+        });
+    }
+    Ok(values)
+}

@@ -1,0 +1,110 @@
+//! One item's part of an output, checked.
+
+use vidmill_image::Rect;
+
+use crate::{DecodeError, Outputs};
+
+/// One item's part of an output of shape `[batch, rows, columns]` (or without the batch, then of a batch of one).
+pub(super) struct Table<'a> {
+    name: &'a str,
+    pub rows: usize,
+    pub columns: usize,
+    pub data: &'a [f32],
+}
+
+/// The shape that an output must have, without the batch; `None` is any number.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Expected {
+    /// The output's name.
+    pub name: String,
+    /// Whether the first dimension is the batch.
+    pub batched: bool,
+    /// The other dimensions: two, one (read as a single column) or none (a single number).
+    pub dims: Vec<Option<usize>>,
+}
+
+impl Expected {
+    /// Finds this output and takes the part of `item` out of it; its numbers are all finite.
+    pub(super) fn table<'a>(&self, outputs: &'a Outputs<'_>, item: usize) -> Result<Table<'a>, DecodeError> {
+        let batch = outputs.batch();
+        if item >= batch || (!self.batched && batch != 1) {
+            return Err(DecodeError::Item { item, batch });
+        }
+        let tensor =
+            outputs.get(&self.name).ok_or_else(|| DecodeError::Missing { output: self.name.clone() })?;
+        let dims = match (self.batched, tensor.shape) {
+            (true, [first, rest @ ..]) if *first == batch => rest,
+            (false, all) => all,
+            _ => return Err(self.mismatch(batch, tensor.shape)),
+        };
+        let fits = dims.len() == self.dims.len()
+            && dims
+                .iter()
+                .zip(&self.dims)
+                .all(|(found, wanted)| wanted.is_none_or(|wanted| wanted == *found));
+        if !fits {
+            return Err(self.mismatch(batch, tensor.shape));
+        }
+        let size: usize = dims.iter().product();
+        let data = &tensor.data[item * size..(item + 1) * size];
+        let (rows, columns) = match *dims {
+            [rows, columns] => (rows, columns),
+            [rows] => (rows, 1),
+            [] => (1, 1),
+            _ => return Err(self.mismatch(batch, tensor.shape)),
+        };
+        let table = Table { name: tensor.name, rows, columns, data };
+        match data.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(table.not_finite(index, data[index])),
+            None => Ok(table),
+        }
+    }
+
+    fn mismatch(&self, batch: usize, found: &[usize]) -> DecodeError {
+        let batch = self.batched.then(|| batch.to_string());
+        let dims = self.dims.iter().map(|dim| dim.map_or_else(|| "any".to_owned(), |dim| dim.to_string()));
+        let expected = format!("[{}]", batch.into_iter().chain(dims).collect::<Vec<_>>().join(", "));
+        DecodeError::Shape { output: self.name.clone(), expected, found: found.to_vec() }
+    }
+}
+
+impl<'a> Table<'a> {
+    /// The row at `index`.
+    pub(super) fn row(&self, index: usize) -> &'a [f32] {
+        &self.data[index * self.columns..(index + 1) * self.columns]
+    }
+
+    /// The box itself, or the error that a box computed from the element at `index` is not finite.
+    pub(super) fn finite(&self, rect: Rect, index: usize) -> Result<Rect, DecodeError> {
+        let sides = [rect.x1, rect.y1, rect.x2, rect.y2];
+        match sides.iter().find(|side| !side.is_finite()) {
+            Some(&value) => Err(self.not_finite(index, value)),
+            None => Ok(rect),
+        }
+    }
+
+    fn not_finite(&self, index: usize, value: f32) -> DecodeError {
+        DecodeError::NonFinite { output: self.name.to_owned(), index, value }
+    }
+}
+
+/// A box from its centre and size.
+pub(super) fn centred(cx: f32, cy: f32, w: f32, h: f32) -> Rect {
+    Rect { x1: cx - w / 2.0, y1: cy - h / 2.0, x2: cx + w / 2.0, y2: cy + h / 2.0 }
+}
+
+/// The highest score and its place; the first of equals. `scores` is not empty.
+pub(super) fn best(scores: &[f32]) -> (usize, f32) {
+    let mut best = (0, scores[0]);
+    for (class, &score) in scores.iter().enumerate().skip(1) {
+        if score > best.1 {
+            best = (class, score);
+        }
+    }
+    best
+}
+
+/// A place in an output as a number that orders candidates.
+pub(super) fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
