@@ -2,7 +2,7 @@
 //! or with `--repeat N` prints to standard error how long a pass takes. Made for comparing with other programs.
 //!
 //! `preprocess_raw --format yuv420p --size 1920x1080 --target 640x640 [--matrix bt709] [--range limited]
-//!  [--rotation 90] [--mode letterbox] [--layout nchw] [--channels rgb] [--dtype f32] [--pad 114] [--scale 0.00392]
+//!  [--siting left] [--rotation 90] [--mode letterbox] [--layout nchw] [--channels rgb] [--dtype f32] [--pad 114] [--scale 0.00392]
 //!  [--mean a,b,c] [--std a,b,c] [--repeat N]`
 //!
 //! Formats: gray, yuv420p, yuv422p, yuv444p, yuv440p, yuv410p, yuv411p, gbrp, each also with 9 to 16 bits (yuv420p10le),
@@ -15,8 +15,8 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use vidmill_image::{
-    ChannelOrder, ColorMatrix, ColorRange, ColorSpec, ElementType, Layout, PixelFormat, Planes, Preprocess,
-    ResizeMode, Rotation, Size, TensorLayout, TensorSpec,
+    ChannelOrder, ChromaSiting, ColorMatrix, ColorRange, ColorSpec, ElementType, Layout, PixelFormat, Planes,
+    Preprocess, ResizeMode, Rotation, Size, TensorLayout, TensorSpec,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -28,6 +28,7 @@ struct Request {
     size: Size,
     color: ColorSpec,
     rotation: Rotation,
+    siting: ChromaSiting,
     spec: TensorSpec,
     repeat: u32,
 }
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let planes = lend(&request, &bytes)?;
-    let mut preprocess = Preprocess::for_planes(&request.spec, &planes)?;
+    let mut preprocess = Preprocess::with_siting(&request.spec, &planes, request.siting)?;
     let mut out = vec![0; request.spec.item_bytes()];
     preprocess.run(&planes, &mut out)?;
     if request.repeat > 0 {
@@ -85,6 +86,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request> {
         size: Size::new(0, 0),
         color: ColorSpec::default(),
         rotation: Rotation::None,
+        siting: ChromaSiting::default(),
         spec: TensorSpec::yolo(Size::new(640, 640)),
         repeat: 0,
     };
@@ -105,6 +107,15 @@ fn apply(request: &mut Request, flag: &str, value: &str) -> Result<()> {
         "--range" => {
             let names = [("limited", ColorRange::Limited), ("full", ColorRange::Full)];
             request.color.range = choose(value, &names)?;
+        }
+        "--siting" => {
+            let names = [
+                ("left", ChromaSiting::Left),
+                ("center", ChromaSiting::Center),
+                ("top-left", ChromaSiting::TopLeft),
+                ("top", ChromaSiting::Top),
+            ];
+            request.siting = choose(value, &names)?;
         }
         "--rotation" => request.rotation = rotation(value)?,
         "--mode" => spec.resize = mode(value)?,

@@ -28,6 +28,24 @@ pub enum ColorRange {
     Full,
 }
 
+/// Where subsampled chroma stands between the luma samples that share it (ITU-T H.273, "ChromaLocType").
+///
+/// Streams say it, or their standard does: H.264, HEVC, MPEG-2 and MPEG-4 left, JPEG and MPEG-1 centre, HDR often top
+/// left. FFmpeg's swscale takes what is unspecified as centre, along both axes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChromaSiting {
+    /// On the first luma column, between the luma rows. Also the default: what most video is.
+    #[default]
+    Left,
+    /// Between the luma columns and between the rows.
+    Center,
+    /// On the first luma column and row.
+    TopLeft,
+    /// Between the luma columns, on the first row.
+    Top,
+}
+
 /// How a picture's samples turn into RGB. RGB pictures ignore both: they are taken as full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ColorSpec {

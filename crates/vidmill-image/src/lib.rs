@@ -14,7 +14,7 @@ mod planes;
 mod preprocess;
 mod tensor;
 
-pub use color::{ColorMatrix, ColorRange, ColorSpec};
+pub use color::{ChromaSiting, ColorMatrix, ColorRange, ColorSpec};
 pub use geometry::{Geometry, Rect, ResizeMode, Rotation, Size};
 pub use picture::Picture;
 pub use planes::{Layout, PixelFormat, Planes, PlanesError};

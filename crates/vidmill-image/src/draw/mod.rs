@@ -56,7 +56,7 @@ impl Style {
         let side = f64::from(size.width.min(size.height).max(size.width.max(size.height) / 4));
         let text = (side / 30.0).round().clamp(14.0, 400.0);
         Self {
-            line: ((side / 360.0).round() as i64).clamp(2, 24),
+            line: ((side / 270.0).round() as i64).clamp(2, 24),
             text: text as u16,
             padding: (text / 4.0).round() as i64,
         }

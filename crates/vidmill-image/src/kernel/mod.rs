@@ -12,6 +12,8 @@ mod tests;
 
 use std::sync::OnceLock;
 
+pub(crate) use scalar::YuvRows;
+
 /// A line through the origin's neighbour: `value * gain + bias`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Affine {
@@ -19,7 +21,21 @@ pub(crate) struct Affine {
     pub(crate) bias: f32,
 }
 
+impl YuvToRgb {
+    #[inline(always)]
+    fn apply(&self, y: f32, u: f32, v: f32) -> [f32; 3] {
+        let luma = y * self.y_scale;
+        [
+            luma + (v * self.v_red + self.offset[0]),
+            luma + (u * self.u_green + (v * self.v_green + self.offset[1])),
+            luma + (u * self.u_blue + self.offset[2]),
+        ]
+    }
+}
+
 impl Affine {
+    /// Changes nothing.
+    pub(crate) const IDENTITY: Self = Self { gain: 1.0, bias: 0.0 };
     #[inline(always)]
     pub(crate) fn apply(self, value: f32) -> f32 {
         value * self.gain + self.bias
@@ -143,8 +159,11 @@ macro_rules! dispatch {
 dispatch! {
     blend_u8(a: &[u8], b: &[u8], weight: f32, out: &mut [f32]);
     blend_u16(a: &[u8], b: &[u8], shift: u32, weight: f32, out: &mut [f32]);
-    resample(line: &[f32], taps: &Taps, out: &mut [f32]);
-    yuv_to_rgb(c: &YuvToRgb, norm: &[Affine; 3], y: &mut [f32], u: &mut [f32], v: &mut [f32]);
+    double_single(line: &[f32], before: f32, after: f32, out: &mut [f32]);
+    double_paired(line: &[f32], before: f32, after: f32, out: &mut [f32]);
+    resample(line: &[f32], taps: &Taps, norm: Affine, out: &mut [f32]);
+    yuv_to_rgb_u8(rows: &YuvRows<'_>, c: &YuvToRgb, out: &mut [Vec<f32>; 3]);
+    yuv_to_rgb_u16(rows: &YuvRows<'_>, shift: u32, c: &YuvToRgb, out: &mut [Vec<f32>; 3]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
     interleave(lines: [&[f32]; 3], out: &mut [f32]);

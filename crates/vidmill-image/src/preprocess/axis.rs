@@ -1,15 +1,28 @@
 //! The positions that an axis of the output samples, in the decoded picture's own direction.
 
+use crate::ChromaSiting;
 use crate::geometry::AxisFit;
 use crate::kernel::Position;
 
-/// Where chroma samples stand between luma samples, along one axis.
+/// Where chroma samples stand between the luma samples they share, along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Siting {
-    /// On the first of the luma samples they share (MPEG-2, H.264 and later, horizontally).
-    Left,
-    /// In the middle of them (MPEG-1, JPEG; vertically also H.264).
-    Center,
+    /// On the first of them.
+    First,
+    /// In the middle of them.
+    Middle,
+}
+
+impl Siting {
+    /// Siting along x and y.
+    pub(super) fn of(chroma: ChromaSiting) -> [Self; 2] {
+        match chroma {
+            ChromaSiting::Left => [Self::First, Self::Middle],
+            ChromaSiting::Center => [Self::Middle, Self::Middle],
+            ChromaSiting::TopLeft => [Self::First, Self::First],
+            ChromaSiting::Top => [Self::Middle, Self::First],
+        }
+    }
 }
 
 /// One axis of a resize, as seen from the decoded picture.
@@ -42,17 +55,19 @@ impl Axis {
     }
 }
 
-/// Positions in a plane whose samples each stand for `1 << log2` luma samples.
-pub(super) fn positions(luma: &[f64], length: u32, log2: u8, siting: Siting) -> Vec<Position> {
+/// Positions among `length` luma samples.
+pub(super) fn positions(luma: &[f64]) -> Vec<Position> {
+    luma.iter().map(|&at| Position { index: at.floor() as usize, weight: at.fract() as f32 }).collect()
+}
+
+/// Where the chroma of luma sample `at` lies, among the chroma samples that `length` luma samples share by `1 << log2`.
+pub(super) fn chroma_position(at: usize, length: u32, log2: u8, siting: Siting) -> Position {
     let last = f64::from(length.div_ceil(1 << log2) - 1);
-    let ratio = f64::from(1u32 << log2);
-    let place = |&at: &f64| {
-        let at = match siting {
-            Siting::Left => at / ratio,
-            Siting::Center => (at + 0.5) / ratio - 0.5,
-        };
-        let at = at.clamp(0.0, last);
-        Position { index: at.floor() as usize, weight: at.fract() as f32 }
+    let (at, ratio) = (at as f64, f64::from(1u32 << log2));
+    let at = match siting {
+        Siting::First => at / ratio,
+        Siting::Middle => (at + 0.5) / ratio - 0.5,
     };
-    luma.iter().map(place).collect()
+    let at = at.clamp(0.0, last);
+    Position { index: at.floor() as usize, weight: at.fract() as f32 }
 }

@@ -1,17 +1,14 @@
-//! From codes to normalised R, G, B or luma: the numbers.
+//! From codes to R, G, B or luma, and the normalisation: the numbers.
 
 use crate::kernel::{Affine, Level, YuvToRgb};
-use crate::preprocess::source::Model;
 use crate::{ChannelOrder, ColorRange, ColorSpec, PixelFormat, TensorSpec};
 
 /// Luma of an RGB picture, as OpenCV's `cvtColor` weighs it (BT.601).
 const GRAY_WEIGHTS: [f64; 3] = [0.299, 0.587, 0.114];
 
-/// The conversion of three (or one) lines, in place, into the first one or three of them.
+/// From codes of grey or RGB, at the model's resolution, to normalised lines, in place.
 #[derive(Clone, Debug)]
 pub(super) enum Convert {
-    /// Y, U, V to R, G, B.
-    Yuv { matrix: YuvToRgb, norm: [Affine; 3] },
     /// R, G, B, only scaled.
     Rgb { level: Affine, norm: [Affine; 3] },
     /// R, G, B to luma.
@@ -23,19 +20,23 @@ pub(super) enum Convert {
 }
 
 impl Convert {
-    pub(super) fn new(model: Model, format: PixelFormat, color: ColorSpec, spec: &TensorSpec) -> Self {
+    pub(super) fn from_rgb(format: PixelFormat, spec: &TensorSpec) -> Self {
         let norm = normalisation(spec);
-        let gray = spec.channels == ChannelOrder::Gray;
-        let full = Affine { gain: (255.0 / max_code(format)) as f32, bias: 0.0 };
-        match (model, gray) {
-            (Model::Yuv, _) => Self::Yuv { matrix: yuv_to_rgb(format, color), norm },
-            (Model::Rgb, false) => Self::Rgb { level: full, norm },
-            (Model::Rgb, true) => Self::RgbToGray {
-                weights: GRAY_WEIGHTS.map(|weight| (weight * 255.0 / max_code(format)) as f32),
-                norm: norm[0],
-            },
-            (Model::Gray, true) => Self::Gray { level: luma_level(format, color.range), norm: norm[0] },
-            (Model::Gray, false) => Self::GrayToRgb { level: luma_level(format, color.range), norm },
+        let unit = 255.0 / max_code(format);
+        match spec.channels {
+            ChannelOrder::Gray => {
+                let weights = GRAY_WEIGHTS.map(|weight| (weight * unit) as f32);
+                Self::RgbToGray { weights, norm: norm[0] }
+            }
+            _ => Self::Rgb { level: Affine { gain: unit as f32, bias: 0.0 }, norm },
+        }
+    }
+
+    pub(super) fn from_luma(format: PixelFormat, color: ColorSpec, spec: &TensorSpec) -> Self {
+        let (level, norm) = (luma_level(format, color.range), normalisation(spec));
+        match spec.channels {
+            ChannelOrder::Gray => Self::Gray { level, norm: norm[0] },
+            _ => Self::GrayToRgb { level, norm },
         }
     }
 
@@ -43,7 +44,6 @@ impl Convert {
     pub(super) fn run(&self, level: Level, lines: [&mut [f32]; 3]) {
         let [a, b, c] = lines;
         match self {
-            Self::Yuv { matrix, norm } => level.yuv_to_rgb(matrix, norm, a, b, c),
             Self::Rgb { level: codes, norm } => {
                 for (line, norm) in [a, b, c].into_iter().zip(norm) {
                     level.map_line(*codes, *norm, line);
@@ -92,7 +92,7 @@ fn luma_level(format: PixelFormat, range: ColorRange) -> Affine {
 }
 
 /// The inverse of ITU-T H.273's equations 38 to 40 (luma and colour differences), with the codes' range folded in.
-fn yuv_to_rgb(format: PixelFormat, color: ColorSpec) -> YuvToRgb {
+pub(super) fn yuv_to_rgb(format: PixelFormat, color: ColorSpec) -> YuvToRgb {
     let (kr, kb) = color.matrix.weights();
     let kg = 1.0 - kr - kb;
     let unit = f64::from(1u32 << (format.bits - 8));

@@ -2,32 +2,31 @@
 //!
 //! In: [`Planes`]. Out: the bytes that a [`TensorSpec`] describes. The meaning is that of OpenCV's
 //! `resize(INTER_LINEAR)` on the displayed RGB picture (pixel centres at halves, edges repeated, no antialiasing),
-//! then padding, then `(v * scale - mean) / std`; but planes are resized as they are, chroma at its own positions,
-//! and only the pixels of the model's input are ever converted to RGB.
+//! then padding, then `(v * scale - mean) / std`. No picture is ever converted as a whole: the two rows that a line of
+//! the input lies between are, into lines that stay in the processor's cache.
 //!
 //! [`Preprocess::new`] checks everything and builds all tables; [`Preprocess::run`] allocates nothing.
 
 mod axis;
 mod convert;
+mod read;
 mod source;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use crate::geometry::{Orientation, fit};
-use crate::kernel::{Level, Position, Taps};
-use crate::{ColorSpec, Geometry, PixelFormat, Planes, PlanesError, Rotation, Size, TensorSpec};
+use crate::kernel::Level;
+use crate::{
+    ChromaSiting, ColorSpec, Geometry, PixelFormat, Planes, PlanesError, Rotation, Size, TensorSpec,
+};
 
-use axis::{Axis, Siting, positions};
-use convert::Convert;
-use source::Source;
+use axis::Axis;
+use read::Reader;
 use write::{Window, Writer};
 
 /// Longest side of a picture or of a model's input, in pixels.
 pub const MAX_SIDE: u32 = 65_536;
-
-/// Where chroma is taken to stand along x and y.
-const SITING: [Siting; 2] = [Siting::Left, Siting::Center];
 
 /// Decoded rows that are turned at a time when rows become columns: one cache line of floats.
 const BAND: usize = 16;
@@ -102,9 +101,11 @@ pub struct Preprocess {
     item_bytes: usize,
     orientation: Orientation,
     window: Window,
-    resample: Resample,
-    convert: Convert,
+    reader: Reader,
     writer: Writer,
+    /// Lines of R, G, B: one, or a band of them.
+    lines: [Vec<f32>; 3],
+    /// A band with rows and columns swapped.
     turned: [Vec<f32>; 3],
     level: Level,
 }
@@ -115,29 +116,13 @@ struct Kind {
     format: PixelFormat,
     size: Size,
     color: ColorSpec,
+    siting: ChromaSiting,
     rotation: Rotation,
 }
 
-/// Everything that turns planes into lines of components at the model's resolution.
-#[derive(Clone, Debug)]
-struct Resample {
-    source: Source,
-    /// Rows to blend, per plane and output line.
-    rows: Vec<Vec<Position>>,
-    /// Columns to blend, per component.
-    taps: Vec<Taps>,
-    /// One blended row of every plane.
-    blended: Vec<Vec<f32>>,
-    /// Lines of up to [`BAND`] rows, per component (always three).
-    lines: [Vec<f32>; 3],
-    /// Values in a line.
-    length: usize,
-    /// Lines of the whole picture.
-    count: usize,
-}
-
 impl Preprocess {
-    /// Plans for pictures of `format`, decoded `size`, `color` and `rotation`.
+    /// Plans for pictures of `format`, decoded `size`, `color` and `rotation`, with the [default](ChromaSiting) siting
+    /// of chroma.
     ///
     /// # Errors
     /// When the format cannot be read, a side is out of range, or the normalisation is not finite.
@@ -148,9 +133,27 @@ impl Preprocess {
         color: ColorSpec,
         rotation: Rotation,
     ) -> Result<Self, PlanError> {
-        check(spec, format, size)?;
-        let displayed = size.rotated(rotation);
-        let orientation = rotation.orientation();
+        let kind = Kind { format, size, color, siting: ChromaSiting::default(), rotation };
+        Self::for_kind(spec, kind)
+    }
+
+    /// The same plan for pictures whose chroma stands at `siting`.
+    ///
+    /// # Errors
+    /// As [`Preprocess::new`].
+    pub fn with_siting(
+        spec: &TensorSpec,
+        planes: &Planes<'_>,
+        siting: ChromaSiting,
+    ) -> Result<Self, PlanError> {
+        let Planes { format, size, color, rotation, .. } = *planes;
+        Self::for_kind(spec, Kind { format, size, color, siting, rotation })
+    }
+
+    fn for_kind(spec: &TensorSpec, kind: Kind) -> Result<Self, PlanError> {
+        check(spec, kind.format, kind.size)?;
+        let displayed = kind.size.rotated(kind.rotation);
+        let orientation = kind.rotation.orientation();
         let [across, down] = fit(displayed, spec.size, spec.resize);
         let (left, right) = across.visible(spec.size.width);
         let (top, bottom) = down.visible(spec.size.height);
@@ -159,17 +162,13 @@ impl Preprocess {
         } else {
             ((across, spec.size.width), (down, spec.size.height))
         };
-        let x = Axis { length: size.width, fit: x.0, input: x.1, flip: orientation.flip_x };
-        let y = Axis { length: size.height, fit: y.0, input: y.1, flip: orientation.flip_y };
-        let mut source = Source::new(format);
-        if spec.channels.count() == 1 && source.model == source::Model::Yuv {
-            source = source.luma_only();
-        }
-        let convert = Convert::new(source.model, format, color, spec);
-        let resample = Resample::new(source, x, y, orientation);
-        let turned = if orientation.transposed { resample.length * BAND } else { 0 };
+        let x = Axis { length: kind.size.width, fit: x.0, input: x.1, flip: orientation.flip_x };
+        let y = Axis { length: kind.size.height, fit: y.0, input: y.1, flip: orientation.flip_y };
+        let reader = Reader::new(&kind, x, y, spec);
+        let (band, turned) = if orientation.transposed { (BAND, BAND) } else { (1, 0) };
+        let lines = |count: usize| std::array::from_fn(|_| vec![0.0; reader.length() * count]);
         Ok(Self {
-            kind: Kind { format, size, color, rotation },
+            kind,
             geometry: Geometry::new(displayed, spec.size, spec.resize),
             item_bytes: spec.item_bytes(),
             orientation,
@@ -179,10 +178,10 @@ impl Preprocess {
                 top: top as usize,
                 bottom: bottom as usize,
             },
-            resample,
-            convert,
+            lines: lines(band),
+            turned: lines(turned),
+            reader,
             writer: Writer::new(spec),
-            turned: std::array::from_fn(|_| vec![0.0; turned]),
             level: Level::best(),
         })
     }
@@ -203,7 +202,7 @@ impl Preprocess {
     /// Whether `planes` are of the format, size, colour and rotation that this plan is for.
     pub fn fits(&self, planes: &Planes<'_>) -> bool {
         let Planes { format, size, color, rotation, .. } = *planes;
-        self.kind == Kind { format, size, color, rotation }
+        self.kind == Kind { format, size, color, rotation, siting: self.kind.siting }
     }
 
     /// Name of the instruction set level in use: `scalar` or `avx2`. All levels give the same bytes.
@@ -241,92 +240,33 @@ impl Preprocess {
     /// Decoded rows are rows of the tensor.
     fn run_upright(&mut self, planes: &Planes<'_>, out: &mut [u8]) {
         let Window { left, top, .. } = self.window;
-        for k in 0..self.resample.count {
-            self.resample.line(self.level, planes, k, 0);
-            let lines = self.resample.slot(0);
-            let [a, b, c] = lines;
-            self.convert.run(self.level, [&mut *a, &mut *b, &mut *c]);
-            self.writer.segment(self.level, [a, b, c], top + k, left, out);
+        for k in 0..self.reader.count() {
+            let lines = self.lines.each_mut().map(Vec::as_mut_slice);
+            self.reader.line(self.level, planes, k, lines);
+            let lines = self.lines.each_ref().map(Vec::as_slice);
+            self.writer.segment(self.level, lines, top + k, left, out);
         }
     }
 
     /// Decoded rows are columns of the tensor: a band of them is turned at a time.
     fn run_turned(&mut self, planes: &Planes<'_>, out: &mut [u8]) {
         let Window { left, top, .. } = self.window;
-        let length = self.resample.length;
-        for start in (0..self.resample.count).step_by(BAND) {
-            let rows = BAND.min(self.resample.count - start);
+        let (length, count) = (self.reader.length(), self.reader.count());
+        for start in (0..count).step_by(BAND) {
+            let rows = BAND.min(count - start);
             for k in 0..rows {
-                self.resample.line(self.level, planes, start + k, k);
-                self.convert.run(self.level, self.resample.slot(k));
+                let lines = self.lines.each_mut().map(|line| &mut line[k * length..(k + 1) * length]);
+                self.reader.line(self.level, planes, start + k, lines);
             }
-            for (turned, lines) in self.turned.iter_mut().zip(&self.resample.lines) {
+            for (turned, lines) in self.turned.iter_mut().zip(&self.lines) {
                 transpose(lines, length, rows, turned);
             }
             for x in 0..length {
                 let at = x * BAND..x * BAND + rows;
-                let columns = [0, 1, 2].map(|c: usize| &self.turned[c][at.clone()]);
+                let columns = self.turned.each_ref().map(|column| &column[at.clone()]);
                 self.writer.segment(self.level, columns, top + x, left + start, out);
             }
         }
-    }
-}
-
-impl Resample {
-    fn new(source: Source, x: Axis, y: Axis, orientation: Orientation) -> Self {
-        let (across, down) = (x.coordinates(), y.coordinates());
-        let (length, count) = (across.len(), down.len());
-        let band = if orientation.transposed { BAND } else { 1 };
-        let column = |component: &source::Component| {
-            let plane = source.planes[component.plane];
-            let positions = positions(&across, x.length, plane.log2_w, SITING[0]);
-            Taps::new(&positions, component.step, component.first)
-        };
-        let row = |plane: &source::PlaneShape| positions(&down, y.length, plane.log2_h, SITING[1]);
-        let blended = |plane: &source::PlaneShape| {
-            // One pixel more than a row has: the last tap looks there, with weight 0.
-            vec![0.0; (x.length.div_ceil(1 << plane.log2_w) as usize + 1) * plane.step]
-        };
-        Self {
-            rows: source.planes.iter().map(row).collect(),
-            taps: source.components.iter().map(column).collect(),
-            blended: source.planes.iter().map(blended).collect(),
-            lines: std::array::from_fn(|_| vec![0.0; length * band]),
-            length,
-            count,
-            source,
-        }
-    }
-
-    /// Line `k` of the output, as components, into `slot` of the band.
-    fn line(&mut self, level: Level, planes: &Planes<'_>, k: usize, slot: usize) {
-        for (plane, rows) in self.rows.iter().enumerate() {
-            blend(level, planes, plane, rows[k], &mut self.blended[plane]);
-        }
-        let at = slot * self.length..(slot + 1) * self.length;
-        for ((component, taps), line) in self.source.components.iter().zip(&self.taps).zip(&mut self.lines) {
-            level.resample(&self.blended[component.plane], taps, &mut line[at.clone()]);
-        }
-    }
-
-    fn slot(&mut self, slot: usize) -> [&mut [f32]; 3] {
-        let at = slot * self.length..(slot + 1) * self.length;
-        self.lines.each_mut().map(|line| &mut line[at.clone()])
-    }
-}
-
-/// Blends two neighbouring rows of a plane into `out`, whose last pixel stays 0.
-fn blend(level: Level, planes: &Planes<'_>, plane: usize, at: Position, out: &mut [f32]) {
-    let (rows, row_bytes) = planes.format.plane_shape(plane, planes.size);
-    let row = |index: usize| {
-        let start = index.min(rows - 1) * planes.stride[plane];
-        &planes.data[plane][start..start + row_bytes]
-    };
-    let (a, b) = (row(at.index), row(at.index + 1));
-    let out = &mut out[..row_bytes / planes.format.sample_bytes()];
-    match planes.format.sample_bytes() {
-        1 => level.blend_u8(a, b, at.weight, out),
-        _ => level.blend_u16(a, b, u32::from(planes.format.shift), at.weight, out),
     }
 }
 

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ChannelOrder, ColorMatrix, ColorRange, ElementType, Layout, Rect, ResizeMode, TensorLayout};
+use crate::{
+    ChannelOrder, ChromaSiting, ColorMatrix, ColorRange, ElementType, Layout, Rect, ResizeMode, TensorLayout,
+};
 
 /// A picture that owns its planes.
 #[derive(Clone, Debug)]
@@ -12,6 +14,7 @@ struct Owned {
     size: Size,
     color: ColorSpec,
     rotation: Rotation,
+    siting: ChromaSiting,
     data: Vec<Vec<u8>>,
     stride: Vec<usize>,
 }
@@ -25,7 +28,8 @@ impl Owned {
         slack: usize,
         mut byte: impl FnMut() -> u8,
     ) -> Self {
-        let mut owned = Self { format, size, color, rotation, data: Vec::new(), stride: Vec::new() };
+        let siting = ChromaSiting::default();
+        let mut owned = Self { format, size, color, rotation, siting, data: Vec::new(), stride: Vec::new() };
         for plane in 0..format.plane_count() {
             let (rows, row) = format.plane_shape(plane, size);
             let mut data: Vec<u8> = (0..(row + slack) * (rows - 1) + row).map(|_| byte()).collect();
@@ -69,8 +73,13 @@ impl Owned {
         let (plane, step, first) = place;
         let width = (self.size.width as usize).div_ceil(1 << log2.0);
         let height = (self.size.height as usize).div_ceil(1 << log2.1);
-        let x = (at.0 / f64::from(1 << log2.0)).clamp(0.0, (width - 1) as f64);
-        let y = ((at.1 + 0.5) / f64::from(1 << log2.1) - 0.5).clamp(0.0, (height - 1) as f64);
+        let first_x = matches!(self.siting, ChromaSiting::Left | ChromaSiting::TopLeft);
+        let first_y = matches!(self.siting, ChromaSiting::Top | ChromaSiting::TopLeft);
+        let place = |at: f64, log2: u8, first: bool, count: usize| {
+            let half = if first { 0.0 } else { 0.5 };
+            ((at + half) / f64::from(1 << log2) - half).clamp(0.0, (count - 1) as f64)
+        };
+        let (x, y) = (place(at.0, log2.0, first_x, width), place(at.1, log2.1, first_y, height));
         let (x0, y0) = (x as usize, y as usize);
         let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
         let (u, v) = (x.fract(), y.fract());
@@ -122,6 +131,29 @@ impl Owned {
     }
 }
 
+/// R, G, B and luma as an interpolation of the converted, clamped picture.
+fn interpolated(picture: &Owned, at: (f64, f64)) -> ([f64; 3], f64) {
+    if !matches!(picture.format.layout, Layout::YuvPlanar { .. } | Layout::YuvSemiPlanar { .. }) {
+        return picture.rgb_and_luma(at);
+    }
+    let (u, v) = (at.0.fract(), at.1.fract());
+    let right = (at.0.floor() + 1.0).min(f64::from(picture.size.width - 1));
+    let below = (at.1.floor() + 1.0).min(f64::from(picture.size.height - 1));
+    let mut rgb = [0.0; 3];
+    for (x, y, share) in [
+        (at.0.floor(), at.1.floor(), (1.0 - u) * (1.0 - v)),
+        (right, at.1.floor(), u * (1.0 - v)),
+        (at.0.floor(), below, (1.0 - u) * v),
+        (right, below, u * v),
+    ] {
+        let corner = picture.rgb_and_luma((x, y)).0;
+        for (sum, value) in rgb.iter_mut().zip(corner) {
+            *sum += value.clamp(0.0, 255.0) * share;
+        }
+    }
+    (rgb, picture.rgb_and_luma(at).1)
+}
+
 /// The tensor's values, in its own order of elements.
 fn naive(spec: &TensorSpec, picture: &Owned) -> Vec<f64> {
     let displayed = picture.size.rotated(picture.rotation);
@@ -142,7 +174,7 @@ fn naive(spec: &TensorSpec, picture: &Owned) -> Vec<f64> {
             Rotation::Half => (dw - 1.0 - x, dh - 1.0 - y),
             Rotation::CounterClockwise => (dh - 1.0 - y, x),
         };
-        let (rgb, luma) = picture.rgb_and_luma(at);
+        let (rgb, luma) = interpolated(picture, at);
         for c in 0..channels {
             let value = match spec.channels {
                 ChannelOrder::Rgb => rgb[c],
@@ -219,8 +251,14 @@ fn pictures() -> impl Strategy<Value = Owned> {
         Rotation::CounterClockwise,
     ]);
     let format = prop::sample::select(formats());
-    (format, 1u32..90, 1u32..90, matrix, range, rotation, 0usize..9, any::<u32>()).prop_map(
-        |(format, w, h, matrix, range, rotation, slack, seed)| {
+    let siting = prop::sample::select(vec![
+        ChromaSiting::Left,
+        ChromaSiting::Center,
+        ChromaSiting::TopLeft,
+        ChromaSiting::Top,
+    ]);
+    (format, 1u32..90, 1u32..90, (matrix, range), siting, rotation, 0usize..9, any::<u32>()).prop_map(
+        |(format, w, h, (matrix, range), siting, rotation, slack, seed)| {
             let mut state = seed | 1;
             let byte = || {
                 state ^= state << 13;
@@ -228,14 +266,15 @@ fn pictures() -> impl Strategy<Value = Owned> {
                 state ^= state << 5;
                 (state >> 11) as u8
             };
-            Owned::new(format, Size::new(w, h), ColorSpec { matrix, range }, rotation, slack, byte)
+            let color = ColorSpec { matrix, range };
+            Owned { siting, ..Owned::new(format, Size::new(w, h), color, rotation, slack, byte) }
         },
     )
 }
 
 fn run_at(level: Level, spec: &TensorSpec, picture: &Owned, misaligned: usize) -> Vec<u8> {
     let planes = picture.planes();
-    let mut preprocess = Preprocess::for_planes(spec, &planes).unwrap();
+    let mut preprocess = Preprocess::with_siting(spec, &planes, picture.siting).unwrap();
     preprocess.level = level;
     let mut out = vec![0xA5; spec.item_bytes() + misaligned];
     preprocess.run(&planes, &mut out[misaligned..]).unwrap();
