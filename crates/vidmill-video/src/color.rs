@@ -84,14 +84,6 @@ pub(crate) fn matrix_tag(matrix: ColorMatrix) -> i32 {
     }
 }
 
-/// The tag of a range (AVColorRange).
-pub(crate) fn range_tag(range: ColorRange) -> i32 {
-    match range {
-        ColorRange::Limited => 1,
-        ColorRange::Full => 2,
-    }
-}
-
 /// The description in FFmpeg's integers.
 pub(crate) fn raw(spec: ColorSpec) -> RawColor {
     RawColor { matrix: matrix_tag(spec.matrix), full_range: spec.range == ColorRange::Full }

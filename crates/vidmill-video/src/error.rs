@@ -144,6 +144,14 @@ pub enum Error {
         /// FFmpeg's reason.
         cause: FfmpegError,
     },
+    /// An image file could not be written.
+    #[error("{path}: writing failed: {cause}")]
+    WriteImage {
+        /// The file to write.
+        path: String,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// An option of the encoder that makes no sense.
     #[error("{path}: {what}")]
     EncodeOptions {
@@ -207,6 +215,7 @@ impl Error {
                 "install an FFmpeg with it (Debian: apt install libavcodec59 from main, which has libx264)"
             }
             Self::Create { .. } => "check that the directory exists and can be written to",
+            Self::WriteImage { .. } => "check that the directory exists and has space left",
             Self::Write { .. } => "check the space left on the disk; what was written so far stays playable",
             Self::ImageExtension { .. } => "name the file .png or .jpg",
             _ => return Vec::new(),

@@ -12,6 +12,7 @@ mod color;
 mod damage;
 mod decode;
 mod demux;
+mod encode;
 mod error;
 #[expect(unsafe_code, reason = "FFmpeg is a C library")]
 mod ffi;
@@ -19,14 +20,17 @@ mod format;
 mod frame;
 mod orientation;
 mod probe;
+mod still;
 mod system;
 mod time;
 
 pub use damage::Damage;
 pub use decode::{DecodeOptions, Decoder, Step};
+pub use encode::{EncodeOptions, Encoder};
 pub use error::Error;
 pub use ffi::FfmpegError;
 pub use frame::{Frame, FrameHead};
 pub use probe::{Probe, Provenance, probe};
+pub use still::write_image;
 pub use system::{CodecSupport, Codecs, Versions, codecs, versions};
 pub use time::{Rational, Timestamp};

@@ -4,7 +4,7 @@ use std::{ptr, slice};
 
 use super::call::{FfmpegError, check, text};
 use super::packet::timestamp;
-use super::raw::{enum_field, set_enum_field, sys};
+use super::raw::{enum_field, sys};
 
 /// A picture, or a blank to receive one.
 pub struct RawFrame(*mut sys::AVFrame);
@@ -79,6 +79,12 @@ impl RawFrame {
         unsafe { (*self.0).pict_type = kind };
     }
 
+    /// Tells an encoder which quantiser to use, if it goes by the frame's.
+    pub fn set_quality(&mut self, quantiser: i32) {
+        // SAFETY: ours.
+        unsafe { (*self.0).quality = quantiser * sys::FF_QP2LAMBDA };
+    }
+
     /// AVColorSpace as an integer.
     pub fn matrix(&self) -> i32 {
         // SAFETY: ours; read as an integer.
@@ -89,14 +95,6 @@ impl RawFrame {
     pub fn range(&self) -> i32 {
         // SAFETY: ours; read as an integer.
         unsafe { enum_field!(self.0, color_range) }
-    }
-
-    pub fn set_color(&mut self, matrix: i32, range: i32) {
-        // SAFETY: ours; written as integers that FFmpeg defines.
-        unsafe {
-            set_enum_field!(self.0, colorspace, matrix);
-            set_enum_field!(self.0, color_range, range);
-        }
     }
 
     /// The decoder hid an error in this frame, or says that it may be wrong.

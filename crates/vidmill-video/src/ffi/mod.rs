@@ -3,6 +3,7 @@
 
 mod call;
 mod decoder;
+mod encoder;
 mod frame;
 mod input;
 mod log;
@@ -15,6 +16,7 @@ mod system;
 
 pub use call::FfmpegError;
 pub use decoder::{RawDecoder, decoder_name};
+pub use encoder::{EncoderSetup, Output, RawEncoder};
 pub use frame::RawFrame;
 pub use input::{ContainerFacts, Input, StreamFacts};
 pub use log::route as route_log;

@@ -18,6 +18,13 @@ pub struct RawColor {
     pub full_range: bool,
 }
 
+impl RawColor {
+    /// AVColorRange.
+    pub fn range(self) -> i32 {
+        if self.full_range { 2 } else { 1 }
+    }
+}
+
 /// Converts pixels from `source` to `target`, which has its buffers and the same size.
 pub fn convert(
     source: &RawFrame,
