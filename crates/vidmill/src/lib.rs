@@ -1,4 +1,33 @@
 //! Runs vision models over video: every frame is accounted for.
+//!
+//! In: sources and a model, as [`Options`] name them. Out: a [`record::Record`] for every sampled frame, in frame order,
+//! written to the sinks; annotated video; and the [`Manifest`] with the ledger. [`run()`] tells the whole story.
 
+mod annotate;
+mod books;
+mod error;
+mod feed;
+mod ledger;
+mod manifest;
+mod options;
+mod outputs;
+mod progress;
 pub mod record;
+mod reorder;
+mod run;
+pub mod sample;
 pub mod sink;
+pub mod source;
+mod stage;
+mod usage;
+mod worker;
+
+pub use error::RunError;
+pub use ledger::{Imbalance, Ledger};
+pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions};
+pub use options::Options;
+pub use outputs::OutputOptions;
+pub use progress::{Progress, Snapshot, Stop};
+pub use run::run;
+pub use stage::StageSeconds;
+pub use {vidmill_image as image, vidmill_infer as infer, vidmill_video as video};

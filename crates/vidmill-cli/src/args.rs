@@ -1,0 +1,207 @@
+//! The command line, as typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use vidmill::infer::{Device, Precision};
+use vidmill::sample::{Nanoseconds, Rate};
+
+/// Runs vision models over video. Every frame is accounted for.
+#[derive(Debug, Parser)]
+#[command(name = "vidmill", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 every sampled frame ok; 1 the run failed; 2 bad usage or unusable input; 3 finished, but some
+frames failed; 130 or 143 interrupted, outputs valid.
+
+Results go to standard output or files, everything else to standard error. Set VIDMILL_LOG=debug to see more.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a model over videos or images
+    Run(Box<RunArgs>),
+    /// Show what a model or video is, and how vidmill will treat it
+    Inspect(InspectArgs),
+    /// Show which runtimes, codecs and devices are there, what is missing, and how to get it
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vidmill run street.mp4 --model yolov8n.onnx --out street.jsonl --annotate street_boxes.mp4
+  vidmill run street.mp4 --model yolov8n.onnx --every 5 --classes person,car | jq .frame
+  vidmill run photos/ 'clips/*.mp4' --model yolov8n.onnx --out results/")]
+pub struct RunArgs {
+    /// Videos, images, folders, globs, .txt lists of these, URLs, or - for standard input
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// The ONNX model
+    #[arg(long, short, value_name = "PATH")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub task: TaskArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub speed: SpeedArgs,
+    /// How to show progress on standard error: auto is a bar in a terminal, nothing elsewhere
+    #[arg(long, value_enum, default_value_t, value_name = "HOW", help_heading = "Messages")]
+    pub progress: ProgressMode,
+    /// Say nothing on standard error but errors
+    #[arg(long, short, help_heading = "Messages")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Results, in the format of the ending: .jsonl .csv .parquet .json (COCO); a folder gets one file for each
+    /// source; - is standard output, as JSON Lines
+    #[arg(long, short, value_name = "PATH", default_value = "-")]
+    pub out: PathBuf,
+    /// Annotated video (.mp4), or a folder
+    #[arg(long, value_name = "PATH")]
+    pub annotate: Option<PathBuf>,
+    /// Format of results when --out is a folder
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: FolderFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which frames")]
+pub struct SamplingArgs {
+    /// Every Nth decoded frame, from frame 0
+    #[arg(long, visible_alias = "vid-stride", value_name = "N", conflicts_with = "fps")]
+    pub every: Option<std::num::NonZeroU64>,
+    /// At most F frames a second: the first at or after each tick
+    #[arg(long, value_name = "F")]
+    pub fps: Option<Rate>,
+    /// From this time on: seconds or [HH:]MM:SS[.fff], on the container's own clock
+    #[arg(long, value_name = "T")]
+    pub start: Option<Nanoseconds>,
+    /// Up to, not including, this time
+    #[arg(long, value_name = "T")]
+    pub end: Option<Nanoseconds>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Detections")]
+pub struct TaskArgs {
+    /// Least confidence, 0 to 1
+    #[arg(long, default_value_t = 0.25, value_name = "C", value_parser = fraction)]
+    pub conf: f32,
+    /// Boxes of one class that overlap more than this are one: 0 to 1
+    #[arg(long, default_value_t = 0.7, value_name = "IOU", value_parser = fraction)]
+    pub iou: f32,
+    /// Most detections in a frame
+    #[arg(long, default_value_t = 300, value_name = "N")]
+    pub max_det: usize,
+    /// Only these classes: names or numbers, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub classes: Vec<String>,
+    /// Input side in pixels, for models of dynamic size
+    #[arg(long, value_name = "N")]
+    pub imgsz: Option<std::num::NonZeroU32>,
+    /// Class names, one a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// How to read the model's outputs, when vidmill cannot tell: `vidmill inspect MODEL` shows the choices
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Device")]
+pub struct DeviceArgs {
+    /// Where the model runs: auto, cpu, cuda:N, tensorrt:N, openvino. What is asked for is used, or the run fails;
+    /// only auto may choose
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: Device,
+    /// Precision of the model's arithmetic: auto, f32, f16, bf16
+    #[arg(long, default_value = "auto", value_name = "P")]
+    pub precision: Precision,
+    /// ONNX Runtime's shared library, where it is not to be searched for (or VIDMILL_ONNXRUNTIME)
+    #[arg(long, value_name = "PATH")]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Speed")]
+pub struct SpeedArgs {
+    /// Frames in one call of the model
+    #[arg(long, default_value = "auto", value_name = "N|auto")]
+    pub batch: Count,
+    /// Workers, each with its own session
+    #[arg(long, default_value = "auto", value_name = "N|auto")]
+    pub workers: Count,
+    /// Threads of each session
+    #[arg(long, default_value = "auto", value_name = "N|auto")]
+    pub threads: Count,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A model (.onnx), video or image
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub task: TaskArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// ONNX Runtime's shared library, where it is not to be searched for (or VIDMILL_ONNXRUNTIME)
+    #[arg(long, value_name = "PATH")]
+    pub onnxruntime: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A number of at least one, or vidmill's own choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Count(pub Option<NonZeroUsize>);
+
+impl std::str::FromStr for Count {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(None)),
+            _ => text.parse().map(|n| Self(Some(n))).map_err(|_| "write `auto` or a number from 1 on".to_owned()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    #[default]
+    Auto,
+    Off,
+    /// One JSON object a line, the last of them the manifest
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum FolderFormat {
+    #[default]
+    Jsonl,
+    Csv,
+    Parquet,
+    Coco,
+}
+
+fn fraction(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "write a number from 0 to 1".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("write a number from 0 to 1".to_owned()) }
+}

@@ -1,0 +1,68 @@
+//! The exit code has one home.
+
+use std::process::ExitCode;
+
+use vidmill::sink::SinkError;
+use vidmill::{Manifest, RunError};
+
+/// Signals that interrupt a run.
+pub const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Every sampled frame is ok.
+    Ok,
+    /// The run failed.
+    Failed,
+    /// Bad usage or unusable input.
+    Usage,
+    /// Finished, but some frames failed or some sources could not be read.
+    SomeFailed,
+    /// Stopped by this signal; outputs are valid.
+    Interrupted(i32),
+}
+
+impl ExitStatus {
+    /// Of a run that came to an end; `signal` is the last one received, if any.
+    pub fn of_manifest(manifest: &Manifest, signal: Option<i32>) -> Self {
+        let unreadable = manifest.sources.iter().filter(|s| s.error.is_some()).count();
+        match signal {
+            Some(signal) if manifest.interrupted => Self::Interrupted(signal),
+            _ if unreadable > 0 && unreadable == manifest.sources.len() && manifest.ledger.decoded == 0 => Self::Usage,
+            _ if unreadable > 0 || manifest.ledger.failed > 0 => Self::SomeFailed,
+            _ => Self::Ok,
+        }
+    }
+
+    /// Of a run that could not begin or go on.
+    pub fn of_error(error: &RunError) -> Self {
+        match error {
+            RunError::Source(_)
+            | RunError::Unreadable(_)
+            | RunError::Model(_)
+            | RunError::Batch { .. }
+            | RunError::SharedCoco(_)
+            | RunError::AnnotatePath(_)
+            | RunError::OverwritesSource(_)
+            | RunError::Sink(SinkError::UnknownFormat { .. } | SinkError::Directory { .. }) => Self::Usage,
+            _ => Self::Failed,
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::SomeFailed => 3,
+            Self::Interrupted(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(127)),
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}

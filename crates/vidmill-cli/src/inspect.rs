@@ -1,0 +1,143 @@
+//! `vidmill inspect`: what a model, video or image is, and how vidmill will treat it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use vidmill::infer::{self, Model, TaskPlan};
+use vidmill::video::{self, Probe};
+
+use crate::args::InspectArgs;
+use crate::exit_status::ExitStatus;
+use crate::{complain, complain_with_hints, plan};
+
+pub fn inspect(args: &InspectArgs) -> ExitStatus {
+    let is_model = args.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+    if is_model { inspect_model(args) } else { inspect_video(args) }
+}
+
+fn inspect_model(args: &InspectArgs) -> ExitStatus {
+    let model = match Model::open(&args.path, &plan::load(&args.device, None)) {
+        Ok(model) => model,
+        Err(error) => {
+            complain(&error);
+            return ExitStatus::Usage;
+        }
+    };
+    let plan = TaskPlan::recognise(model.info(), &plan::task(&args.task));
+    if args.json {
+        print_json(&model_json(&model, &plan));
+    } else {
+        print_model(&model, &plan);
+    }
+    if plan.is_ok() { ExitStatus::Ok } else { ExitStatus::Usage }
+}
+
+fn model_json(model: &Model, plan: &Result<TaskPlan, infer::Error>) -> Value {
+    let mut value = json!({ "model": model.info(), "runtime": model.runtime() });
+    value["plan"] = match plan {
+        Err(error) => json!({ "error": error.to_string() }),
+        Ok(plan) => json!({
+            "task": plan.kind(),
+            "input": plan.spec(),
+            "batch": plan.batch(),
+            "classes": plan.labels().iter().map(|(_, name)| name).collect::<Vec<_>>(),
+            "why": plan.why(),
+        }),
+    };
+    value
+}
+
+fn print_model(model: &Model, plan: &Result<TaskPlan, infer::Error>) {
+    let (info, runtime) = (model.info(), model.runtime());
+    println!("{}", info.path.display());
+    println!("  sha256  {}", info.sha256);
+    if !info.producer.is_empty() {
+        println!("  made by {}", info.producer);
+    }
+    println!("{}", info.signature());
+    println!("runs on");
+    println!("  {} {} ({})", runtime.name, runtime.version, runtime.library.display());
+    println!("  {}, precision {}", runtime.provider, runtime.precision);
+    if let Some(fallback) = &runtime.fallback {
+        println!("  not on anything better: {fallback}");
+    }
+    match plan {
+        Err(error) => complain(error),
+        Ok(plan) => {
+            println!("how vidmill will treat it");
+            println!("  task {}", plan.kind());
+            for line in plan.why() {
+                println!("  {line}");
+            }
+            println!("  {}", classes(plan));
+        }
+    }
+}
+
+fn classes(plan: &TaskPlan) -> String {
+    const SHOWN: usize = 10;
+    let names: Vec<&str> = plan.labels().iter().map(|(_, name)| name).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match (names.len(), more) {
+        (0, _) => "no class names: classes are shown by number; name them with --labels FILE".to_owned(),
+        (count, 0) => format!("{count} classes: {shown}"),
+        (count, more) => format!("{count} classes: {shown} and {more} more"),
+    }
+}
+
+fn inspect_video(args: &InspectArgs) -> ExitStatus {
+    let path = args.path.to_string_lossy();
+    match video::probe(&path) {
+        Ok(probe) if args.json => print_json(&json!({ "source": path, "probe": probe })),
+        Ok(probe) => print_probe(&args.path, &probe),
+        Err(error) => {
+            complain_with_hints(&error, &error.hints());
+            return ExitStatus::Usage;
+        }
+    }
+    ExitStatus::Ok
+}
+
+fn print_probe(path: &Path, probe: &Probe) {
+    println!("{}", path.display());
+    println!("  container  {}", probe.format);
+    println!("  codec      {} (decoded by {})", probe.codec, probe.decoder);
+    println!("  pixels     {}x{} {}, {} bits", probe.width, probe.height, probe.pixel_format, probe.bit_depth);
+    println!(
+        "  displayed  {}x{}, rotation {}",
+        probe.displayed_width,
+        probe.displayed_height,
+        lower(&probe.rotation)
+    );
+    println!(
+        "  colour     matrix {} ({}), range {} ({})",
+        lower(&probe.matrix),
+        lower(&probe.matrix_from),
+        lower(&probe.range),
+        lower(&probe.range_from)
+    );
+    if probe.is_image {
+        println!("  a still image: one frame without a timestamp");
+        return;
+    }
+    println!("  time base  {}/{} s", probe.time_base.num, probe.time_base.den);
+    let told = |value: Option<String>| value.unwrap_or_else(|| "not declared".to_owned());
+    println!("  duration   {}", told(probe.duration.map(|d| format!("{d:.3} s"))));
+    println!("  frames     {}", told(probe.frame_count.map(|n| format!("{n} declared"))));
+    let rate = probe.average_frame_rate.and_then(|r| r.value());
+    println!("  rate       {}", told(rate.map(|r| format!("{r:.3} frames/s on average; timestamps decide"))));
+}
+
+/// The name that a value has in JSON.
+fn lower(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => name,
+        Ok(other) => other.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn print_json(value: &Value) {
+    println!("{value:#}");
+}

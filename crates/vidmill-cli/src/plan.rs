@@ -1,0 +1,65 @@
+//! From what was typed to what is ready to run.
+
+use std::num::NonZeroUsize;
+
+use vidmill::image::Size;
+use vidmill::infer::{LoadOptions, TaskOptions};
+use vidmill::sample::{Pace, Sampling};
+use vidmill::sink::Format;
+use vidmill::{Options, OutputOptions};
+
+use crate::args::{DeviceArgs, FolderFormat, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
+
+pub fn options(args: &RunArgs) -> Options {
+    Options {
+        sources: args.sources.clone(),
+        model: args.model.clone(),
+        load: load(&args.device, args.speed.threads.0),
+        task: task(&args.task),
+        sampling: sampling(&args.sampling),
+        output: output(&args.output),
+        workers: args.speed.workers.0,
+        batch: args.speed.batch.0,
+        command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+pub fn load(args: &DeviceArgs, threads: Option<NonZeroUsize>) -> LoadOptions {
+    LoadOptions {
+        device: args.device,
+        precision: args.precision,
+        threads: threads.map_or(0, NonZeroUsize::get),
+        runtime_library: args.onnxruntime.clone(),
+    }
+}
+
+pub fn task(args: &TaskArgs) -> TaskOptions {
+    TaskOptions {
+        conf: args.conf,
+        iou: args.iou,
+        max_det: args.max_det,
+        classes: args.classes.iter().map(|name| name.trim().to_owned()).collect(),
+        imgsz: args.imgsz.map(|side| Size::new(side.get(), side.get())),
+        labels: args.labels.clone(),
+        task: args.task.clone(),
+    }
+}
+
+fn sampling(args: &SamplingArgs) -> Sampling {
+    let pace = match (args.every, args.fps) {
+        (Some(n), _) => Pace::Every(n),
+        (None, Some(rate)) => Pace::Rate(rate),
+        (None, None) => Pace::All,
+    };
+    Sampling { pace, start: args.start, end: args.end }
+}
+
+fn output(args: &OutputArgs) -> OutputOptions {
+    let folder_format = match args.format {
+        FolderFormat::Jsonl => Format::Jsonl,
+        FolderFormat::Csv => Format::Csv,
+        FolderFormat::Parquet => Format::Parquet,
+        FolderFormat::Coco => Format::Coco,
+    };
+    OutputOptions { out: args.out.clone(), annotate: args.annotate.clone(), folder_format }
+}

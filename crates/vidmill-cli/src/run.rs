@@ -1,0 +1,97 @@
+//! `vidmill run`.
+
+use std::sync::Arc;
+
+use vidmill::sink::SinkError;
+use vidmill::video::Damage;
+use vidmill::{Manifest, Progress, RunError, Stop};
+
+use crate::args::{ProgressMode, RunArgs};
+use crate::exit_status::ExitStatus;
+use crate::progress::Display;
+use crate::signals::Signals;
+use crate::{complain, complain_with_hints, plan};
+
+pub fn run(args: &RunArgs) -> ExitStatus {
+    let stop = Stop::default();
+    let signals = match Signals::listen(&stop) {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&format!("cannot listen for signals: {error}"));
+            return ExitStatus::Failed;
+        }
+    };
+    let progress = Arc::new(Progress::default());
+    let display = Display::begin(args.progress, args.quiet, &progress);
+    let result = vidmill::run(&plan::options(args), &stop, &progress);
+    display.end();
+    match result {
+        Ok(manifest) => {
+            tell(args, &manifest);
+            ExitStatus::of_manifest(&manifest, signals.last())
+        }
+        // `vidmill run ... | head`: the reader has what it wanted.
+        Err(RunError::Sink(SinkError::Closed { .. })) => ExitStatus::Failed,
+        Err(error) => {
+            complain_with_hints(&error, &error.hints());
+            ExitStatus::of_error(&error)
+        }
+    }
+}
+
+fn tell(args: &RunArgs, manifest: &Manifest) {
+    if args.progress == ProgressMode::Json {
+        match serde_json::to_string(manifest) {
+            Ok(line) => eprintln!("{line}"),
+            Err(error) => complain(&error),
+        }
+    }
+    for source in &manifest.sources {
+        if let Some(error) = &source.error {
+            complain(&format!("{}: {error}", source.source));
+        }
+    }
+    if args.quiet {
+        return;
+    }
+    for source in &manifest.sources {
+        if let Some(summary) = damage(&source.damage) {
+            eprintln!("{}: {summary}", source.source);
+        }
+    }
+    eprintln!("{}", summary(manifest));
+    for failure in manifest.failures.iter().take(3) {
+        eprintln!("  {} frame {}: {}", failure.source, failure.frame, failure.error);
+    }
+    if manifest.failures.len() > 3 {
+        eprintln!("  ...; the records hold all of them");
+    }
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let ledger = manifest.ledger;
+    let settled = ledger.ok + ledger.failed + ledger.dropped;
+    let rate = settled as f64 / manifest.wall_seconds.max(1e-9);
+    let state = if manifest.interrupted { "interrupted after" } else { "ran" };
+    let counts = [(ledger.failed, "failed"), (ledger.dropped, "dropped"), (ledger.skipped, "skipped")];
+    let others: String =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+    format!(
+        "{state} {settled} frames in {:.1} s ({rate:.1} frames/s) on {}: {} ok{others}",
+        manifest.wall_seconds, manifest.runtime.provider, ledger.ok
+    )
+}
+
+/// What a damaged source lost, in one line.
+fn damage(damage: &Damage) -> Option<String> {
+    let counts = [
+        (damage.corrupt_packets, "damaged packets"),
+        (damage.decode_errors, "decode errors"),
+        (damage.concealed_frames, "concealed frames"),
+        (damage.read_errors, "read errors"),
+    ];
+    let mut told: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    told.extend(damage.truncated.iter().map(|text| format!("truncated: {text}")));
+    (!told.is_empty()).then(|| format!("damaged: {}", told.join(", ")))
+}

@@ -1,0 +1,32 @@
+//! The first SIGINT or SIGTERM asks the run to stop; the second ends the process at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use signal_hook::flag;
+use vidmill::Stop;
+
+use crate::exit_status::SIGNALS;
+
+/// Remembers which signal came.
+pub struct Signals(Arc<AtomicUsize>);
+
+impl Signals {
+    /// Begins to listen.
+    pub fn listen(stop: &Stop) -> io::Result<Self> {
+        let last = Arc::new(AtomicUsize::new(0));
+        for signal in SIGNALS {
+            // In this order: on the first signal the flag is not yet set, so only the second one ends the process.
+            flag::register_conditional_shutdown(signal, 128 + signal, stop.flag())?;
+            flag::register(signal, stop.flag())?;
+            flag::register_usize(signal, Arc::clone(&last), usize::try_from(signal).unwrap_or(0))?;
+        }
+        Ok(Self(last))
+    }
+
+    /// The last signal that came.
+    pub fn last(&self) -> Option<i32> {
+        i32::try_from(self.0.load(Relaxed)).ok().filter(|&signal| signal != 0)
+    }
+}

@@ -1,0 +1,149 @@
+//! Annotated video: the frames that were sampled, with what was found drawn on them, at their own timestamps.
+
+use std::path::{Path, PathBuf};
+
+use vidmill_image::draw::{Annotation, Painter, class_color};
+use vidmill_image::{ColorMatrix, ColorRange, ColorSpec, Picture, Rect, Size};
+use vidmill_video::{EncodeOptions, Encoder, Frame, Rational, Timestamp};
+
+use crate::record::{Outcome, Record};
+
+/// Draws the frames of one source and writes them.
+pub(crate) struct Annotator {
+    target: Target,
+    picture: Picture,
+    painter: Painter,
+}
+
+enum Target {
+    /// One video; opened with the first frame, whose size it takes.
+    Video { path: PathBuf, rate: Option<Rational>, track: Option<Track> },
+    /// One picture a frame, in this folder, under the image's own name.
+    Folder(PathBuf),
+    /// One picture.
+    Image(PathBuf),
+}
+
+/// A video being written.
+struct Track {
+    encoder: Encoder,
+    last_pts: i64,
+}
+
+impl Annotator {
+    /// A video at `path`; `rate` is the source's declared frame rate, which decides only where frames have no timestamps.
+    pub fn video(path: PathBuf, rate: Option<Rational>) -> Self {
+        Self::new(Target::Video { path, rate, track: None })
+    }
+
+    /// Pictures in `folder`.
+    pub fn folder(folder: PathBuf) -> Self {
+        Self::new(Target::Folder(folder))
+    }
+
+    /// One picture at `path`.
+    pub fn image(path: PathBuf) -> Self {
+        Self::new(Target::Image(path))
+    }
+
+    fn new(target: Target) -> Self {
+        let color = ColorSpec { matrix: ColorMatrix::Bt601, range: ColorRange::Limited };
+        // Takes each frame's own size and colour before anything is drawn.
+        Self { target, picture: Picture::new(Size::new(2, 2), color), painter: Painter::new() }
+    }
+
+    /// Draws `record` on `frame` and writes it.
+    pub fn write(&mut self, record: &Record, frame: &Frame) -> Result<(), vidmill_video::Error> {
+        frame.to_picture(&mut self.picture);
+        draw(&mut self.painter, &mut self.picture, &record.outcome);
+        match &mut self.target {
+            Target::Image(path) => vidmill_video::write_image(&path.to_string_lossy(), &self.picture),
+            Target::Folder(folder) => {
+                let path = picture_path(folder, &record.source);
+                vidmill_video::write_image(&path.to_string_lossy(), &self.picture)
+            }
+            Target::Video { path, rate, track } => {
+                let timestamp = frame.timestamp().unwrap_or_else(|| counted(record.frame, *rate));
+                match track {
+                    Some(track) => track.write(&self.picture, timestamp.pts),
+                    None => {
+                        let new = Track::begin(path, &self.picture, timestamp, *rate)?;
+                        track.insert(new).write(&self.picture, timestamp.pts)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes the video validly.
+    pub fn finish(self) -> Result<(), vidmill_video::Error> {
+        match self.target {
+            Target::Video { track: Some(track), .. } => track.encoder.finish(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Track {
+    fn begin(
+        path: &Path,
+        picture: &Picture,
+        first: Timestamp,
+        rate: Option<Rational>,
+    ) -> Result<Self, vidmill_video::Error> {
+        let options = EncodeOptions {
+            frame_rate: rate,
+            ..EncodeOptions::new(picture.size(), first.time_base, picture.color())
+        };
+        let encoder = Encoder::create(&path.to_string_lossy(), &options)?;
+        Ok(Self { encoder, last_pts: first.pts.saturating_sub(1) })
+    }
+
+    /// Damaged files repeat timestamps or go back; a video cannot. Such a frame is shown right after the one before it.
+    fn write(&mut self, picture: &Picture, pts: i64) -> Result<(), vidmill_video::Error> {
+        if pts <= self.last_pts {
+            tracing::warn!(pts, last = self.last_pts, "a timestamp does not rise; the annotated frame follows the last");
+        }
+        self.last_pts = pts.max(self.last_pts.saturating_add(1));
+        self.encoder.write(picture, self.last_pts)
+    }
+}
+
+/// The timestamp of a frame whose container gives none: its index at the declared rate, 25 a second if there is none.
+fn counted(frame: u64, rate: Option<Rational>) -> Timestamp {
+    let rate = rate.unwrap_or(Rational { num: 25, den: 1 });
+    let time_base = Rational { num: rate.den, den: rate.num };
+    Timestamp { pts: i64::try_from(frame).unwrap_or(i64::MAX), time_base }
+}
+
+fn picture_path(folder: &Path, source: &str) -> PathBuf {
+    let source = Path::new(source);
+    let is_jpeg = source.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"));
+    let mut name = source.file_name().unwrap_or(source.as_os_str()).to_owned();
+    if !is_jpeg {
+        // Only JPEG and PNG are written; a name that keeps its first ending cannot fall on another image's.
+        let is_png = source.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+        name.push(if is_png { "" } else { ".png" });
+    }
+    folder.join(name)
+}
+
+fn draw(painter: &mut Painter, picture: &mut Picture, outcome: &Outcome) {
+    match outcome {
+        Outcome::Failed { error, .. } => painter.banner(picture, &format!("failed: {error}")),
+        Outcome::Dropped { reason } => painter.banner(picture, &format!("dropped: {reason}")),
+        Outcome::Ok { detections } => {
+            let labels: Vec<String> =
+                detections.iter().map(|d| format!("{} {:.2}", d.class, d.confidence)).collect();
+            let annotations: Vec<Annotation<'_>> = detections
+                .iter()
+                .zip(&labels)
+                .map(|(d, text)| {
+                    let [x1, y1, x2, y2] = d.xyxy;
+                    Annotation { rect: Rect { x1, y1, x2, y2 }, color: class_color(d.class_id), text }
+                })
+                .collect();
+            painter.annotate(picture, &annotations);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The second half of the pipeline: verdicts -> order -> records -> sinks, and the ledger.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use vidmill_infer::{Labels, TaskPlan};
+
+use crate::error::RunError;
+use crate::feed::{Closing, Event, LineEnd};
+use crate::ledger::Ledger;
+use crate::manifest::{Failures, Manifest, SourceEntry};
+use crate::outputs::Outputs;
+use crate::progress::{Progress, Stop};
+use crate::record::{self, Outcome, Record};
+use crate::reorder::Reorder;
+use crate::stage::Clocks;
+use crate::usage;
+use crate::worker::{Item, Verdict};
+
+/// Keeps the books of a run.
+pub(crate) struct Books {
+    manifest: Manifest,
+    outputs: Outputs,
+    failures: Failures,
+    /// What became of the current source's sampled frames.
+    settled: Ledger,
+    names: Names,
+    clocks: Arc<Clocks>,
+    progress: Arc<Progress>,
+    begin: Instant,
+    /// How many sources there are to read.
+    sources: usize,
+}
+
+impl Books {
+    pub fn new(
+        manifest: Manifest,
+        outputs: Outputs,
+        plan: &TaskPlan,
+        clocks: Arc<Clocks>,
+        progress: Arc<Progress>,
+        begin: Instant,
+        sources: usize,
+    ) -> Self {
+        let names = Names { labels: plan.labels().clone(), known: BTreeMap::new() };
+        let (failures, settled) = (Failures::default(), Ledger::default());
+        Self { manifest, outputs, failures, settled, names, clocks, progress, begin, sources }
+    }
+
+    /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
+    /// drain; the manifest then tells how far it came.
+    pub fn keep(mut self, line: &LineEnd, stop: &Stop) -> Result<Manifest, RunError> {
+        let mut result = self.outputs.write_manifests(&self.manifest).map_err(RunError::from);
+        let mut reorder = Reorder::default();
+        while let Some((place, event)) = self.next(line, &mut result) {
+            reorder.put(place, event);
+            while let Some(event) = reorder.take() {
+                if result.is_ok() {
+                    result = self.report(event);
+                }
+                if result.is_err() {
+                    stop.ask();
+                }
+                line.reported();
+            }
+        }
+        self.close(result, stop)
+    }
+
+    /// The next event. Before waiting for one, what has been written is let go.
+    fn next(&mut self, line: &LineEnd, result: &mut Result<(), RunError>) -> Option<(u64, Event)> {
+        if let Ok(event) = line.events.try_recv() {
+            return Some(event);
+        }
+        if result.is_ok() {
+            *result = self.outputs.flush();
+        }
+        line.events.recv().ok()
+    }
+
+    fn report(&mut self, event: Event) -> Result<(), RunError> {
+        match event {
+            Event::Opened { number, name, probe } => {
+                self.outputs.begin_source(number, probe.as_deref())?;
+                self.settled = Ledger::default();
+                self.manifest.sources.push(SourceEntry::begun(&name, probe.map(|p| *p)));
+                Ok(())
+            }
+            Event::Frame { item, verdict } => self.record(item, verdict),
+            Event::Closed { number, closing } => self.end_source(number, *closing),
+        }
+    }
+
+    fn record(&mut self, item: Item, verdict: Verdict) -> Result<(), RunError> {
+        let outcome = match verdict {
+            Ok(found) => Outcome::Ok { detections: found.iter().map(|d| self.names.put_on(d)).collect() },
+            Err(error) => Outcome::Failed { error, attempts: 1 },
+        };
+        let crate::worker::Head { source, frame, pts, time } = item.head;
+        let record = Record { source, frame, pts, time, outcome };
+        self.outputs.write(&record, item.frame.as_ref())?;
+        self.settled.settle(&record.outcome);
+        self.failures.note(&record);
+        self.progress.settled(!matches!(record.outcome, Outcome::Ok { .. }));
+        Ok(())
+    }
+
+    fn end_source(&mut self, number: usize, closing: Closing) -> Result<(), RunError> {
+        let Closing { intake, damage, complete, error } = closing;
+        let ledger = Ledger {
+            decoded: intake.decoded,
+            skipped: intake.skipped,
+            sampled: intake.sampled,
+            ..self.settled
+        };
+        if let Some(entry) = self.manifest.sources.last_mut() {
+            *entry = SourceEntry { ledger, damage, complete, error, ..entry.clone() };
+        }
+        self.manifest.ledger.add(&ledger);
+        self.outputs.end_source()?;
+        ledger.check()?;
+        self.take_stock();
+        self.outputs.write_manifest_of(&self.manifest, number)?;
+        Ok(())
+    }
+
+    fn take_stock(&mut self) {
+        self.manifest.failures.clone_from(&self.failures.0);
+        self.manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
+        self.manifest.cpu_seconds = usage::cpu_seconds();
+        self.manifest.stage_seconds = self.clocks.seconds();
+        self.manifest.peak_memory_bytes = usage::peak_memory_bytes();
+    }
+
+    fn close(mut self, result: Result<(), RunError>, stop: &Stop) -> Result<Manifest, RunError> {
+        // Outputs are closed and the manifest is written also after a failure, whose first cause is what is told.
+        let result = result.and(self.outputs.finish());
+        self.take_stock();
+        let read = &self.manifest.sources;
+        self.manifest.complete =
+            result.is_ok() && read.len() == self.sources && read.iter().all(|s| s.complete && s.error.is_none());
+        // Asked to stop when all was read already is not interrupted; nor is a source that ended with its own error.
+        let unread = read.len() < self.sources || read.iter().any(|s| !s.complete && s.error.is_none());
+        self.manifest.interrupted = stop.is_asked() && result.is_ok() && unread;
+        self.manifest.error = result.as_ref().err().map(ToString::to_string);
+        let written = self.outputs.write_manifests(&self.manifest);
+        result?;
+        written?;
+        self.manifest.ledger.check()?;
+        Ok(self.manifest)
+    }
+}
+
+/// Class names, each made once.
+struct Names {
+    labels: Labels,
+    known: BTreeMap<u32, Arc<str>>,
+}
+
+impl Names {
+    /// A detection as the record has it.
+    fn put_on(&mut self, found: &vidmill_infer::Detection) -> record::Detection {
+        let id = found.class_id;
+        let class = self.known.entry(id).or_insert_with(|| self.labels.name(id).into());
+        let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
+        record::Detection { xyxy: [x1, y1, x2, y2], confidence: found.confidence, class_id: id, class: Arc::clone(class) }
+    }
+}

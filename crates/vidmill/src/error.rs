@@ -1,0 +1,67 @@
+//! Why a run could not begin or could not go on.
+
+use std::path::PathBuf;
+
+use crate::ledger::Imbalance;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+
+/// A run that could not begin or could not go on. A frame that fails is not an error: it is a record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A source that is not there.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A source that is there, but is no video that can be read.
+    #[error(transparent)]
+    Unreadable(vidmill_video::Error),
+    /// A model or runtime that cannot be used.
+    #[error(transparent)]
+    Model(#[from] vidmill_infer::Error),
+    /// An output that cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// An annotated video that cannot be written.
+    #[error("cannot write the annotated video: {0}")]
+    Annotate(vidmill_video::Error),
+    /// A worker that could not be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] vidmill_pool::StartError),
+    /// Slots that cannot be allocated.
+    #[error(transparent)]
+    Slots(#[from] vidmill_pool::SlotError),
+    /// A batch that the model does not take.
+    #[error("--batch {asked}: the model takes batches of exactly {fixed}; leave --batch out, or export the model with a dynamic batch dimension")]
+    Batch {
+        /// What was asked for.
+        asked: usize,
+        /// What the model takes.
+        fixed: usize,
+    },
+    /// Several sources in one COCO file.
+    #[error("COCO results number images by frame, so `{}` can hold one source only: give a folder as --out, with --format coco", .0.display())]
+    SharedCoco(PathBuf),
+    /// An annotated path that does not fit the sources.
+    #[error("--annotate {}: give an .mp4 file for one video, a .png or .jpg file for one image, or a folder", .0.display())]
+    AnnotatePath(PathBuf),
+    /// An output that would destroy a source.
+    #[error("output `{}` would overwrite a source: choose another path", .0.display())]
+    OverwritesSource(PathBuf),
+    /// A ledger that does not add up.
+    #[error(transparent)]
+    Imbalance(#[from] Imbalance),
+    /// A thread that could not be started or that ended without a word.
+    #[error("{0}")]
+    Thread(String),
+}
+
+impl RunError {
+    /// What to do about it, most promising first; empty where the message says it already.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Unreadable(error) | Self::Annotate(error) => error.hints(),
+            _ => Vec::new(),
+        }
+    }
+}

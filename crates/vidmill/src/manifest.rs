@@ -1,0 +1,225 @@
+//! The manifest: what ran, on what, and what came of it. Written beside each output as `PATH.manifest.json`; other
+//! programs rely on its fields.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use vidmill_infer::{Model, ModelInfo, RuntimeInfo, TaskPlan};
+use vidmill_video::{Damage, Probe};
+
+use crate::ledger::Ledger;
+use crate::record::{Outcome, Record};
+use crate::sink::SinkError;
+use crate::stage::StageSeconds;
+
+/// One run, as told to other programs. Its size does not grow with the length of the video.
+#[derive(Clone, Debug, Serialize)]
+pub struct Manifest {
+    /// Versions of vidmill and of the libraries that ran.
+    pub versions: Versions,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The model that ran.
+    pub model: ModelEntry,
+    /// The runtime, the device asked for, the provider that ran, and its precision.
+    pub runtime: RuntimeInfo,
+    /// Workers, batch and threads, as chosen.
+    pub parallelism: Parallelism,
+    /// Every source, in order.
+    pub sources: Vec<SourceEntry>,
+    /// Sum over all sources.
+    pub ledger: Ledger,
+    /// The first failures, at most [`Failures::KEPT`]; the ledger has their number.
+    pub failures: Vec<FailureEntry>,
+    /// Seconds from start to end.
+    pub wall_seconds: f64,
+    /// CPU seconds of this process, all threads.
+    pub cpu_seconds: f64,
+    /// Seconds per stage, summed over threads.
+    pub stage_seconds: StageSeconds,
+    /// Most physical memory that this process ever held, in bytes; null where the system does not tell.
+    pub peak_memory_bytes: Option<u64>,
+    /// Whether every source was read to its end (or to `--end`) and every record written.
+    pub complete: bool,
+    /// Whether the run was asked to stop.
+    pub interrupted: bool,
+    /// What ended the run, when something did.
+    pub error: Option<String>,
+}
+
+/// Versions of everything that takes part.
+#[derive(Clone, Debug, Serialize)]
+pub struct Versions {
+    /// vidmill's own.
+    pub vidmill: &'static str,
+    /// FFmpeg's libraries.
+    pub ffmpeg: vidmill_video::Versions,
+    /// The inference runtime, by name and version.
+    pub runtime: String,
+}
+
+/// The model that ran.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelEntry {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// The task and how its outputs are read.
+    pub task: String,
+    /// The input that frames are turned into.
+    pub input: vidmill_image::TensorSpec,
+}
+
+/// Workers, batch and threads, as chosen.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Parallelism {
+    /// Workers, each with its own session.
+    pub workers: usize,
+    /// Most frames in one call of the model.
+    pub batch: usize,
+    /// Threads of each session.
+    pub threads: usize,
+    /// Threads of the decoder.
+    pub decode_threads: usize,
+    /// Slots between reader and workers.
+    pub slots: usize,
+    /// Bytes of one slot.
+    pub slot_bytes: usize,
+}
+
+/// One source and its ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceEntry {
+    /// As the user named it.
+    pub source: String,
+    /// What the container says; null for images, and for what could not be opened.
+    pub probe: Option<Probe>,
+    /// What became of its frames.
+    pub ledger: Ledger,
+    /// What was concealed or lost while decoding.
+    pub damage: Damage,
+    /// Whether it was read to its end.
+    pub complete: bool,
+    /// What ended it early.
+    pub error: Option<String>,
+}
+
+/// One frame that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureEntry {
+    /// Its source.
+    pub source: String,
+    /// Its index.
+    pub frame: u64,
+    /// Its cause.
+    pub error: String,
+}
+
+/// Keeps the first failures.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failures(pub Vec<FailureEntry>);
+
+impl Failures {
+    /// How many a manifest shows.
+    pub const KEPT: usize = 100;
+
+    pub fn note(&mut self, record: &Record) {
+        if let Outcome::Failed { error, .. } = &record.outcome
+            && self.0.len() < Self::KEPT
+        {
+            let (source, error) = (record.source.to_string(), error.clone());
+            self.0.push(FailureEntry { source, frame: record.frame, error });
+        }
+    }
+}
+
+impl ModelEntry {
+    pub(crate) fn new(info: &ModelInfo, plan: &TaskPlan) -> Self {
+        Self {
+            path: info.path.clone(),
+            sha256: info.sha256.clone(),
+            task: plan.kind().to_string(),
+            input: plan.spec().clone(),
+        }
+    }
+}
+
+impl SourceEntry {
+    /// The entry of a source that has been opened, or could not be.
+    pub(crate) fn begun(name: &str, probe: Option<Probe>) -> Self {
+        Self {
+            source: name.to_owned(),
+            probe,
+            ledger: Ledger::default(),
+            damage: Damage::default(),
+            complete: false,
+            error: None,
+        }
+    }
+}
+
+impl Manifest {
+    /// The manifest of a run that has read nothing yet.
+    pub(crate) fn begun(command: &[String], model: &Model, plan: &TaskPlan, parallelism: Parallelism) -> Self {
+        let runtime = model.runtime().clone();
+        Self {
+            versions: Versions {
+                vidmill: env!("CARGO_PKG_VERSION"),
+                ffmpeg: vidmill_video::versions(),
+                runtime: format!("{} {}", runtime.name, runtime.version),
+            },
+            command: command.to_vec(),
+            model: ModelEntry::new(model.info(), plan),
+            runtime,
+            parallelism,
+            sources: Vec::new(),
+            ledger: Ledger::default(),
+            failures: Vec::new(),
+            wall_seconds: 0.0,
+            cpu_seconds: 0.0,
+            stage_seconds: StageSeconds::default(),
+            peak_memory_bytes: None,
+            complete: false,
+            interrupted: false,
+            error: None,
+        }
+    }
+
+    /// Where the manifest of `output` stands.
+    pub fn path_of(output: &Path) -> PathBuf {
+        let mut name = output.as_os_str().to_owned();
+        name.push(".manifest.json");
+        PathBuf::from(name)
+    }
+
+    /// Writes the manifest beside `output`: whole or not at all.
+    pub fn write_beside(&self, output: &Path) -> Result<(), SinkError> {
+        let path = Self::path_of(output);
+        let draft = path.with_extension("json.tmp");
+        let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
+        text.and_then(|mut text| {
+            text.push(b'\n');
+            std::fs::write(&draft, text)?;
+            std::fs::rename(&draft, &path)
+        })
+        .map_err(|source| {
+            // What is left of the draft is of no use to anyone; the error tells what matters.
+            let _ = std::fs::remove_file(&draft);
+            SinkError::of(path.display().to_string(), source)
+        })
+    }
+
+    /// The manifest with one of its sources only, for an output that holds just that one.
+    pub(crate) fn only(&self, source: &SourceEntry) -> Self {
+        let mut failures = self.failures.clone();
+        failures.retain(|f| f.source == source.source);
+        Self {
+            sources: vec![source.clone()],
+            ledger: source.ledger,
+            failures,
+            complete: source.complete && source.error.is_none(),
+            ..self.clone()
+        }
+    }
+}

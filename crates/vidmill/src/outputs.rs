@@ -1,0 +1,275 @@
+//! Where results go: one file for everything, or a folder with one file per source; and the same for annotated video.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vidmill_video::Probe;
+
+use crate::annotate::Annotator;
+use crate::error::RunError;
+use crate::manifest::Manifest;
+use crate::record::Record;
+use crate::sink::{self, Format, Sink, SinkError};
+use crate::source::{Source, SourceKind};
+use crate::stage::{Clocks, Stage};
+
+/// What the user asked to be written.
+#[derive(Clone, Debug)]
+pub struct OutputOptions {
+    /// Results: a file, a folder, or `-` for standard output.
+    pub out: PathBuf,
+    /// Annotated video or pictures: a file or a folder.
+    pub annotate: Option<PathBuf>,
+    /// Format of results in a folder.
+    pub folder_format: Format,
+}
+
+/// Everything that is open for writing.
+pub(crate) struct Outputs {
+    plan: Vec<SourcePlan>,
+    class_names: Arc<[String]>,
+    /// One sink for all sources; without it, each source has its own.
+    shared: Option<Box<dyn Sink>>,
+    shared_path: Option<PathBuf>,
+    current: Current,
+    clocks: Arc<Clocks>,
+}
+
+/// What is open for the source whose records are coming.
+#[derive(Default)]
+struct Current {
+    sink: Option<Box<dyn Sink>>,
+    annotator: Option<Annotator>,
+}
+
+/// Where one source's outputs go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SourcePlan {
+    records: Option<PathBuf>,
+    annotated: Option<AnnotatedPath>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum AnnotatedPath {
+    Video(PathBuf),
+    Folder(PathBuf),
+    Image(PathBuf),
+}
+
+impl Outputs {
+    /// Plans all outputs and opens what can be opened before any work is done.
+    pub fn open(
+        options: &OutputOptions,
+        sources: &[Source],
+        class_names: Arc<[String]>,
+        clocks: Arc<Clocks>,
+    ) -> Result<Self, RunError> {
+        let to_folder = is_folder(&options.out, sources.len());
+        let names = output_names(sources);
+        let annotated = plan_annotated(options, sources, &names)?;
+        let records = names.iter().map(|name| {
+            to_folder.then(|| options.out.join(format!("{name}.{}", ending(options.folder_format))))
+        });
+        let plan: Vec<SourcePlan> =
+            records.zip(annotated).map(|(records, annotated)| SourcePlan { records, annotated }).collect();
+        refuse_overwriting(&plan, options, sources)?;
+        let mut outputs =
+            Self { plan, class_names, shared: None, shared_path: None, current: Current::default(), clocks };
+        if to_folder {
+            make_folder(&options.out)?;
+        } else {
+            let is_coco = options.out.as_os_str() != "-" && Format::of(&options.out)? == Format::Coco;
+            if is_coco && sources.len() > 1 {
+                return Err(RunError::SharedCoco(options.out.clone()));
+            }
+            outputs.shared = Some(sink::create(&options.out, &outputs.class_names)?);
+            outputs.shared_path = (options.out.as_os_str() != "-").then(|| options.out.clone());
+        }
+        Ok(outputs)
+    }
+
+    /// Whether frames must be kept for drawing.
+    pub fn wants_frames(&self) -> bool {
+        self.plan.iter().any(|p| p.annotated.is_some())
+    }
+
+    /// Opens what belongs to source `number`.
+    pub fn begin_source(&mut self, number: usize, probe: Option<&Probe>) -> Result<(), RunError> {
+        let SourcePlan { records, annotated } = &self.plan[number];
+        let rate = probe.and_then(|p| p.average_frame_rate);
+        self.current.sink = records.as_ref().map(|path| sink::create(path, &self.class_names)).transpose()?;
+        self.current.annotator = annotated.clone().map(|path| match path {
+            AnnotatedPath::Video(path) => Annotator::video(path, rate),
+            AnnotatedPath::Folder(path) => Annotator::folder(path),
+            AnnotatedPath::Image(path) => Annotator::image(path),
+        });
+        Ok(())
+    }
+
+    /// Writes one record, and the frame it belongs to where frames are drawn.
+    pub fn write(&mut self, record: &Record, frame: Option<&vidmill_video::Frame>) -> Result<(), RunError> {
+        let Self { shared, current, clocks, .. } = self;
+        if let Some(sink) = current.sink.as_mut().or(shared.as_mut()) {
+            clocks.time(Stage::Write, || sink.write(record))?;
+        }
+        if let (Some(annotator), Some(frame)) = (&mut current.annotator, frame) {
+            clocks.time(Stage::Annotate, || annotator.write(record, frame)).map_err(RunError::Annotate)?;
+        }
+        Ok(())
+    }
+
+    /// Lets everything written so far leave this process.
+    pub fn flush(&mut self) -> Result<(), RunError> {
+        if let Some(sink) = self.current.sink.as_mut().or(self.shared.as_mut()) {
+            self.clocks.time(Stage::Write, || sink.flush())?;
+        }
+        Ok(())
+    }
+
+    /// Closes what belongs to the current source.
+    pub fn end_source(&mut self) -> Result<(), RunError> {
+        let Current { sink, annotator } = std::mem::take(&mut self.current);
+        // Both are closed, whatever becomes of the first.
+        let closed = sink.map_or(Ok(()), Sink::finish);
+        annotator.map_or(Ok(()), Annotator::finish).map_err(RunError::Annotate)?;
+        Ok(closed?)
+    }
+
+    /// Closes everything that is still open.
+    pub fn finish(&mut self) -> Result<(), RunError> {
+        let ended = self.end_source();
+        self.shared.take().map_or(Ok(()), Sink::finish)?;
+        ended
+    }
+
+    /// Writes the manifest beside the output that all sources share, or beside each source's own.
+    pub fn write_manifests(&self, manifest: &Manifest) -> Result<(), SinkError> {
+        if let Some(path) = &self.shared_path {
+            return manifest.write_beside(path);
+        }
+        (0..manifest.sources.len()).try_for_each(|number| self.write_manifest_of(manifest, number))
+    }
+
+    /// Writes the manifest of source `number` beside its own output of records; beside its annotated video where
+    /// records went to standard output.
+    pub fn write_manifest_of(&self, manifest: &Manifest, number: usize) -> Result<(), SinkError> {
+        let (Some(plan), Some(source)) = (self.plan.get(number), manifest.sources.get(number)) else {
+            return Ok(());
+        };
+        match plan.records.as_deref().or(plan.annotated_file()) {
+            Some(path) if self.shared_path.is_none() => manifest.only(source).write_beside(path),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SourcePlan {
+    fn annotated_file(&self) -> Option<&Path> {
+        match self.annotated.as_ref()? {
+            AnnotatedPath::Video(path) | AnnotatedPath::Image(path) => Some(path),
+            AnnotatedPath::Folder(_) => None,
+        }
+    }
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        self.records.as_deref().into_iter().chain(self.annotated_file())
+    }
+}
+
+fn ending(format: Format) -> &'static str {
+    match format {
+        Format::Jsonl => "jsonl",
+        Format::Csv => "csv",
+        Format::Coco => "json",
+        Format::Parquet => "parquet",
+    }
+}
+
+/// A path is a folder when it is one, when it ends in a slash, or when it has no ending and there are several sources.
+fn is_folder(path: &Path, sources: usize) -> bool {
+    if path.as_os_str() == "-" {
+        return false;
+    }
+    path.is_dir() || path.to_string_lossy().ends_with('/') || (sources > 1 && path.extension().is_none())
+}
+
+/// A file name for each source, without ending, and no two alike.
+fn output_names(sources: &[Source]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut name_of = |source: &Source| {
+        let stem = Path::new(source.name.as_ref()).file_stem().map(|s| s.to_string_lossy().into_owned());
+        let stem = stem.filter(|s| s != "-").unwrap_or_else(|| "stdin".to_owned());
+        let mut name = stem.clone();
+        let mut number = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{stem}-{number}");
+            number += 1;
+        }
+        name
+    };
+    sources.iter().map(&mut name_of).collect()
+}
+
+fn plan_annotated(
+    options: &OutputOptions,
+    sources: &[Source],
+    names: &[String],
+) -> Result<Vec<Option<AnnotatedPath>>, RunError> {
+    let Some(path) = &options.annotate else { return Ok(vec![None; sources.len()]) };
+    let is_video = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("mp4"));
+    if is_folder(path, sources.len()) || (!is_video && path.extension().is_none()) {
+        make_folder(path)?;
+        let each = |(source, name): (&Source, &String)| match source.kind {
+            SourceKind::Video(_) => AnnotatedPath::Video(path.join(format!("{name}.mp4"))),
+            SourceKind::Images(_) => AnnotatedPath::Folder(path.clone()),
+        };
+        return Ok(sources.iter().zip(names).map(|s| Some(each(s))).collect());
+    }
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
+    }
+    match sources {
+        [Source { kind: SourceKind::Video(_), .. }] if is_video => {
+            Ok(vec![Some(AnnotatedPath::Video(path.clone()))])
+        }
+        [Source { kind: SourceKind::Images(images), .. }] if images.len() == 1 && !is_video => {
+            Ok(vec![Some(AnnotatedPath::Image(path.clone()))])
+        }
+        _ => Err(RunError::AnnotatePath(path.clone())),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), SinkError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| SinkError::Directory { path: path.display().to_string(), source })
+}
+
+/// No output may fall on a source or on another output.
+fn refuse_overwriting(plan: &[SourcePlan], options: &OutputOptions, sources: &[Source]) -> Result<(), RunError> {
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    let inputs: HashSet<PathBuf> = sources
+        .iter()
+        .flat_map(|source| match &source.kind {
+            SourceKind::Video(url) => vec![PathBuf::from(url.strip_prefix("file:").unwrap_or(url))],
+            SourceKind::Images(paths) => paths.clone(),
+        })
+        .filter_map(|path| canonical(&path))
+        .collect();
+    let shared = Some(options.out.as_path()).filter(|p| !p.is_dir() && p.as_os_str() != "-");
+    let pictures = |plan: &SourcePlan| match &plan.annotated {
+        Some(AnnotatedPath::Folder(folder)) => Some(folder.clone()),
+        _ => None,
+    };
+    for path in plan.iter().flat_map(SourcePlan::files).chain(shared) {
+        if canonical(path).is_some_and(|path| inputs.contains(&path)) {
+            return Err(RunError::OverwritesSource(path.to_owned()));
+        }
+    }
+    for folder in plan.iter().filter_map(pictures) {
+        let folder = canonical(&folder);
+        if folder.is_some() && inputs.iter().any(|input| input.parent() == folder.as_deref()) {
+            return Err(RunError::OverwritesSource(folder.unwrap_or_default()));
+        }
+    }
+    Ok(())
+}

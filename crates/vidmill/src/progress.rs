@@ -1,0 +1,72 @@
+//! What a running job can tell while it runs, and how it is told to stop.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Asks a run to stop: no more frames are taken, what is in flight is finished, outputs are closed validly.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks. May be called from any thread, any number of times.
+    pub fn ask(&self) {
+        self.0.store(true, Relaxed);
+    }
+    /// Whether someone asked.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+    /// The flag itself, for a signal handler to set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// Live numbers of a run, for whoever wants to show them.
+#[derive(Debug, Default)]
+pub struct Progress {
+    read: AtomicU64,
+    settled: AtomicU64,
+    failed: AtomicU64,
+    expected: AtomicU64,
+    source: Mutex<String>,
+}
+
+/// The numbers at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Snapshot {
+    /// The source being read.
+    pub source: String,
+    /// Frames decoded so far, over all sources.
+    pub decoded: u64,
+    /// Sampled frames that have their record.
+    pub settled: u64,
+    /// Of these, frames that failed.
+    pub failed: u64,
+    /// Frames that the sources opened so far declare; 0 when they do not say.
+    pub expected: u64,
+}
+
+impl Progress {
+    /// The numbers now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            source: self.source.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            decoded: self.read.load(Relaxed),
+            settled: self.settled.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            expected: self.expected.load(Relaxed),
+        }
+    }
+    pub(crate) fn begin_source(&self, name: &str, expected: Option<u64>) {
+        name.clone_into(&mut self.source.lock().unwrap_or_else(PoisonError::into_inner));
+        self.expected.fetch_add(expected.unwrap_or(0), Relaxed);
+    }
+    pub(crate) fn decoded(&self) {
+        self.read.fetch_add(1, Relaxed);
+    }
+    pub(crate) fn settled(&self, failed: bool) {
+        self.settled.fetch_add(1, Relaxed);
+        self.failed.fetch_add(u64::from(failed), Relaxed);
+    }
+}

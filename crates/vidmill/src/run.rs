@@ -1,0 +1,123 @@
+//! The whole story: frames go from sources through the model into records, and every one of them is accounted for.
+//!
+//! One thread reads ([`crate::feed`]): for each frame, the sampler takes it or the ledger counts it as skipped; a slot
+//! is acquired, which waits while none is free; preprocessing fills it; the executor gets it. Workers run the model.
+//! The calling thread keeps the books: verdicts are put in order, become records, and go to the sinks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use vidmill_infer::{Batch as BatchSize, Device, LoadOptions, Model, TaskPlan};
+use vidmill_pool::{Slots, StartError, Threads};
+use vidmill_video::DecodeOptions;
+
+use crate::books::Books;
+use crate::error::RunError;
+use crate::feed::{Event, Feeder, Line, line};
+use crate::manifest::{Manifest, Parallelism};
+use crate::options::Options;
+use crate::outputs::Outputs;
+use crate::progress::{Progress, Stop};
+use crate::source::reader::Reader;
+use crate::source::{self, Source};
+use crate::stage::Clocks;
+use crate::worker::{Batch, ModelWorker};
+
+/// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
+/// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
+pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<Manifest, RunError> {
+    let begin = Instant::now();
+    let clocks = Arc::new(Clocks::default());
+    let sources = source::resolve(&options.sources)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+
+    let load = session_threads(&options.load);
+    let model = Arc::new(Model::open(&options.model, &load)?);
+    let plan = Arc::new(TaskPlan::recognise(model.info(), &options.task)?);
+    let on_cpu = model.runtime().provider.starts_with("CPU");
+    let choice = Parallelism::choose(&Options { load, ..options.clone() }, &plan, on_cpu, cores)?;
+    let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
+
+    let first = open_first(&sources, &decode)?;
+    let slots = Slots::new(choice.slots, choice.slot_bytes)?;
+    let (line, line_end) = line(choice.window());
+    let executor = start_workers(&choice, &model, &plan, &clocks, &line)?;
+    let class_names: Arc<[String]> = class_names(&plan);
+    let outputs = Outputs::open(&options.output, &sources, class_names, Arc::clone(&clocks))?;
+
+    let manifest = Manifest::begun(&options.command, &model, &plan, choice);
+    let keep_frames = outputs.wants_frames();
+    let books = Books::new(manifest, outputs, &plan, Arc::clone(&clocks), Arc::clone(progress), begin, sources.len());
+    let feeder = Feeder {
+        first,
+        sampling: options.sampling,
+        decode,
+        spec: plan.spec().clone(),
+        batch: choice.batch,
+        keep_frames,
+        slots,
+        executor,
+        line,
+        clocks,
+        progress: Arc::clone(progress),
+        stop: stop.clone(),
+        sources,
+    };
+    let reader = std::thread::Builder::new()
+        .name("reader".into())
+        .spawn(move || feeder.feed())
+        .map_err(|e| RunError::Thread(format!("cannot start the reader thread: {e}")))?;
+    let result = books.keep(&line_end, stop);
+    reader.join().map_err(|_| RunError::Thread("the reader thread panicked; please report this as a bug".into()))?;
+    result
+}
+
+fn start_workers(
+    choice: &Parallelism,
+    model: &Arc<Model>,
+    plan: &Arc<TaskPlan>,
+    clocks: &Arc<Clocks>,
+    line: &Line,
+) -> Result<Box<Threads<ModelWorker>>, StartError> {
+    let (model, plan, clocks) = (Arc::clone(model), Arc::clone(plan), Arc::clone(clocks));
+    let fixed_batch = match plan.batch() {
+        BatchSize::Fixed(count) => Some(count),
+        BatchSize::Dynamic => None,
+    };
+    let build = move || {
+        let predictor = model.session(plan.spec()).map_err(|e| StartError(e.to_string()))?;
+        let (plan, clocks) = (Arc::clone(&plan), Arc::clone(&clocks));
+        Ok(ModelWorker { predictor, plan, clocks, fixed_batch, alone: Vec::new() })
+    };
+    let events = line.events();
+    let deliver = move |batch: Batch, result: Result<Vec<_>, vidmill_pool::Failure>| {
+        let count = batch.items.len();
+        let verdicts = result.unwrap_or_else(|failure| vec![Err(failure.to_string()); count]);
+        for ((item, _), verdict) in batch.items.into_iter().zip(verdicts) {
+            // Whoever keeps the books listens until the last worker is gone.
+            let _ = events.send((item.sequence, Event::Frame { item, verdict }));
+        }
+    };
+    Threads::start(choice.workers, build, Arc::new(deliver)).map(Box::new)
+}
+
+/// Names in the order of their class numbers.
+fn class_names(plan: &TaskPlan) -> Arc<[String]> {
+    let count = plan.labels().iter().map(|(id, _)| id + 1).max().unwrap_or(0);
+    (0..count).map(|id| plan.labels().name(id).into_owned()).collect()
+}
+
+/// On a CPU each session has one thread unless the user says otherwise: the cores are shared out among sessions.
+fn session_threads(load: &LoadOptions) -> LoadOptions {
+    let threads = if load.threads == 0 && matches!(load.device, Device::Auto | Device::Cpu) { 1 } else { load.threads };
+    LoadOptions { threads, ..load.clone() }
+}
+
+/// Opens the first source before any output is touched. When it is the only one and cannot be read, there is nothing
+/// to do; when there are others, it gets its place in the manifest like any of them.
+fn open_first(sources: &[Source], decode: &DecodeOptions) -> Result<Option<Reader>, RunError> {
+    match sources.first().map(|source| Reader::open(source, decode)) {
+        Some(Err(error)) if sources.len() == 1 => Err(RunError::Unreadable(error)),
+        first => Ok(first.and_then(Result::ok)),
+    }
+}

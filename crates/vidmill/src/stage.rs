@@ -1,0 +1,73 @@
+//! Where the time goes: seconds spent in each stage, summed over all threads.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// One stage of the data flow.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    /// Demuxing and decoding.
+    Decode,
+    /// Planes to tensor.
+    Preprocess,
+    /// Waiting for a free slot: the model is slower than the decoder.
+    WaitForSlot,
+    /// The model.
+    Infer,
+    /// Outputs to detections.
+    Task,
+    /// Drawing and encoding.
+    Annotate,
+    /// Writing records.
+    Write,
+}
+
+/// A clock a stage.
+#[derive(Debug, Default)]
+pub struct Clocks([AtomicU64; 7]);
+
+/// Wall seconds per stage, summed over threads; they overlap, so they add up to more than the run took.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct StageSeconds {
+    /// Demuxing and decoding.
+    pub decode: f64,
+    /// Planes to tensor.
+    pub preprocess: f64,
+    /// The reader waiting for a free slot.
+    pub wait_for_slot: f64,
+    /// The model.
+    pub infer: f64,
+    /// Outputs to detections.
+    pub task: f64,
+    /// Drawing and encoding.
+    pub annotate: f64,
+    /// Writing records.
+    pub write: f64,
+}
+
+impl Clocks {
+    /// Runs `work` on `stage`'s clock.
+    pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let begin = Instant::now();
+        let result = work();
+        let nanoseconds = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.0[stage as usize].fetch_add(nanoseconds, Relaxed);
+        result
+    }
+
+    /// The sums so far.
+    pub fn seconds(&self) -> StageSeconds {
+        let of = |stage: Stage| self.0[stage as usize].load(Relaxed) as f64 / 1e9;
+        StageSeconds {
+            decode: of(Stage::Decode),
+            preprocess: of(Stage::Preprocess),
+            wait_for_slot: of(Stage::WaitForSlot),
+            infer: of(Stage::Infer),
+            task: of(Stage::Task),
+            annotate: of(Stage::Annotate),
+            write: of(Stage::Write),
+        }
+    }
+}
