@@ -51,9 +51,10 @@ def centernet(assets):
 
 
 @pytest.fixture(scope="session")
-def clips(bikes):
+def clips(assets, bikes):
     """The folder of generated clips."""
-    return generated("clips", make_clips, lambda folder: make_clips.write_clips(folder, bikes))
+    film = assets / "bigbuckbunny.mp4"
+    return generated("clips", make_clips, lambda folder: make_clips.write_clips(folder, bikes, film))
 
 
 @pytest.fixture(scope="session")

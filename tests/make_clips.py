@@ -1,6 +1,7 @@
 """Short clips of every codec, pixel format, colour description and time structure that vidmill promises to read.
 
-All are encoded by the ffmpeg command from one real clip, so that pictures are pictures and not test bars.
+All are encoded by the ffmpeg command from two real clips, so that pictures are pictures and not test bars: a street, and for
+what is about colour a colourful film.
 """
 
 import random
@@ -143,12 +144,13 @@ def write_images(source, folder):
         ffmpeg("-i", source, "-vf", "scale=320:136", "-frames:v", "3", *options, images / f"%02d.{extension}")
 
 
-def write_clips(folder: Path, source: Path):
-    """Makes everything in `folder` from `source`, two encoders at a time."""
+def write_clips(folder: Path, street: Path, film: Path):
+    """Makes everything in `folder`, two encoders at a time."""
     folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(clip, street) for clip in FORMATS + TIMES] + [(clip, film) for clip in COLORS]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda clip: encode(clip, source, folder), FORMATS + COLORS + TIMES))
+        list(pool.map(lambda job: encode(*job, folder), jobs))
     for name, degrees in ROTATIONS.items():
         rotate(name, degrees, folder)
-    write_images(source, folder)
+    write_images(street, folder)
     damage(folder)
