@@ -23,6 +23,8 @@ pub(crate) struct Demuxer {
     packets: u64,
     /// Where the last packet in time ends, in the stream's time base.
     end: Option<i64>,
+    previous_dts: Option<i64>,
+    longest_gap: i64,
     last_corrupt: bool,
     errors_in_a_row: u32,
     last_error: Option<FfmpegError>,
@@ -57,6 +59,8 @@ impl Demuxer {
             is_image,
             packets: 0,
             end: None,
+            previous_dts: None,
+            longest_gap: 0,
             last_corrupt: false,
             errors_in_a_row: 0,
             last_error: None,
@@ -108,6 +112,10 @@ impl Demuxer {
             let end = time.saturating_add(packet.duration().max(0));
             self.end = Some(self.end.map_or(end, |last| last.max(end)));
         }
+        if let (Some(previous), Some(dts)) = (self.previous_dts, packet.dts()) {
+            self.longest_gap = self.longest_gap.max(dts.saturating_sub(previous));
+        }
+        self.previous_dts = packet.dts();
     }
 
     /// At the end: was it where the file itself says the end is?
@@ -150,8 +158,9 @@ impl Demuxer {
             (None, Some(us)) if self.container.streams == 1 => us as f64 / 1e6,
             _ => return None,
         };
-        let found = seconds(self.end? - self.stream.start.unwrap_or(0));
-        let slack = DURATION_SLACK.0.max(declared * DURATION_SLACK.1);
+        let found = seconds(self.end?.saturating_sub(self.stream.start.unwrap_or(0)));
+        // The last packet may not say how long it lasts, and nothing forbids it to last as long as any before it.
+        let slack = DURATION_SLACK.0.max(declared * DURATION_SLACK.1).max(seconds(self.longest_gap.saturating_add(1)));
         (found + slack < declared)
             .then(|| format!("packets end at {found:.3} s of the declared {declared:.3} s"))
     }

@@ -45,9 +45,12 @@ pub fn ffmpeg(line: &str, path: &str) {
     run("ffmpeg", &format!("-nostdin -v error -y {line}"), path);
 }
 
-/// Makes a clip from the moving test picture: `size` as WxH, `options` before the output.
+/// Makes a clip from a moving test picture: `size` as WxH, `options` before the output.
 pub fn testsrc(path: &str, size: &str, frames: u32, options: &str) {
-    let source = format!("-f lavfi -i testsrc2=size={size}:rate=25 -frames:v {frames}");
+    // testsrc2 moves more, but makes even sizes only.
+    let odd = size.split('x').any(|side| side.parse::<u32>().unwrap() % 2 == 1);
+    let filter = if odd { "testsrc" } else { "testsrc2" };
+    let source = format!("-f lavfi -i {filter}=size={size}:rate=25 -frames:v {frames}");
     ffmpeg(&format!("{source} {options} {{}}"), path);
 }
 
