@@ -250,7 +250,7 @@ fn refuse_overwriting(plan: &[SourcePlan], options: &OutputOptions, sources: &[S
     let inputs: HashSet<PathBuf> = sources
         .iter()
         .flat_map(|source| match &source.kind {
-            SourceKind::Video(url) => vec![PathBuf::from(url.strip_prefix("file:").unwrap_or(url))],
+            SourceKind::Video(url) => vec![PathBuf::from(url)],
             SourceKind::Images(paths) => paths.clone(),
         })
         .filter_map(|path| canonical(&path))

@@ -117,8 +117,7 @@ fn file(path: &Path) -> Source {
     if has_ending(path, IMAGES) {
         Source { name: name.as_ref().into(), kind: SourceKind::Images(vec![path.to_owned()]) }
     } else {
-        // "file:" keeps FFmpeg from reading a colon in the name as a protocol.
-        video(&name, &format!("file:{name}"))
+        video(&name, &name)
     }
 }
 

@@ -101,9 +101,8 @@ impl Reader {
 }
 
 fn read_image(path: &Path) -> Result<Frame, String> {
-    let url = format!("file:{}", path.to_string_lossy());
     let options = DecodeOptions { threads: 1, ..DecodeOptions::default() };
-    let mut decoder = Decoder::open(&url, &options).map_err(|e| e.to_string())?;
+    let mut decoder = Decoder::open(&path.to_string_lossy(), &options).map_err(|e| e.to_string())?;
     match decoder.next(&mut |_| true).map_err(|e| e.to_string())? {
         Step::Frame(frame) => Ok(frame),
         Step::Skipped(_) | Step::End => Err(format!("`{}` holds no picture", path.display())),
