@@ -13,6 +13,7 @@ sys.path[:0] = [str(TESTS), str(ROOT / "tools")]
 
 import make_clips
 import make_models
+import reference
 import support
 
 ASSETS = ROOT / ".assets"
@@ -101,3 +102,17 @@ def detect(vidmill, tmp_path):
 def example():
     """example(crate, name) is the path of a crate's example, built on first use."""
     return support.example
+
+
+@pytest.fixture(scope="session")
+def ultralytics():
+    """Ultralytics' own letterbox and post-processing."""
+    oracle = reference.Ultralytics()
+    yield oracle
+    oracle.close()
+
+
+@pytest.fixture(scope="session")
+def reference_for(models, ultralytics):
+    """reference_for(name) is the hand-made chain of a generated model."""
+    return lambda name: reference.Reference(name, models, ultralytics)

@@ -103,14 +103,17 @@ def heads(network, x, box_channels, score_channels, score_centre):
         raw = network.conv(feature, channels, box_channels + score_channels, 3, activation=False)
         name = f"head{level}"
         network.graph.emit("Identity", [raw], output=name)
-        boxes, scores = (
-            network.graph.emit("Slice", [raw, network.graph.ints(a), network.graph.ints(b), network.graph.ints(1)])
-            for a, b in ((0, box_channels), (box_channels, box_channels + score_channels))
-        )
+        boxes = part(network.graph, raw, 0, box_channels)
+        scores = part(network.graph, raw, box_channels, score_channels)
         boxes = network.standardised(f"{name}/boxes", boxes, 1.0, 0.0)
         scores = network.standardised(f"{name}/scores", scores, 1.5, score_centre)
         result.append((boxes, scores))
     return result
+
+
+def part(graph, x, first, count, axis=1):
+    """`count` slices of `x` along `axis`."""
+    return graph.emit("Slice", [x, graph.ints(first), graph.ints(first + count), graph.ints(axis)])
 
 
 def grid_centres(graph, feature, stride):
@@ -171,7 +174,7 @@ def yolov8_output(network, x):
     """`[n, 4 + classes, anchors]`: centre x, y, width, height in input pixels, then class scores."""
     graph = network.graph
     levels = []
-    for stride, (boxes, scores) in zip(STRIDES, heads(network, x, 4, len(NAMES), -3.6)):
+    for stride, (boxes, scores) in zip(STRIDES, heads(network, x, 4, len(NAMES), -3.0)):
         edges = corners(graph, boxes, stride)
         levels.append(flat(graph, [*centre_and_size(graph, edges), graph.emit("Sigmoid", [scores])]))
     return graph.emit("Concat", levels, axis=2)
@@ -186,10 +189,7 @@ def yolov8_end2end(network, x):
     """`[n, 300, 6]`: x1, y1, x2, y2, confidence, class, best first: what YOLOv8 with built-in NMS and YOLO26 give."""
     graph = network.graph
     y = transposed(graph, yolov8_output(network, x))
-    centre, size, scores = (
-        graph.emit("Slice", [y, graph.ints(a), graph.ints(b), graph.ints(2)])
-        for a, b in ((0, 2), (2, 4), (4, 4 + len(NAMES)))
-    )
+    centre, size, scores = part(graph, y, 0, 2, 2), part(graph, y, 2, 2, 2), part(graph, y, 4, len(NAMES), 2)
     half = graph.emit("Mul", [size, graph.float(0.5)])
     edges = [graph.emit("Sub", [centre, half]), graph.emit("Add", [centre, half])]
     best = graph.emit("ReduceMax", [scores, graph.ints(2)], keepdims=0)
@@ -197,22 +197,24 @@ def yolov8_end2end(network, x):
     confidence, order = graph.emit_many("TopK", [best, graph.ints(300)], 2, axis=1)
     rows = graph.emit("Concat", [*edges, index], axis=2)
     rows = graph.emit("GatherND", [rows, graph.emit("Unsqueeze", [order, graph.ints(2)])], batch_dims=1)
-    boxes, classes = (
-        graph.emit("Slice", [rows, graph.ints(a), graph.ints(b), graph.ints(2)]) for a, b in ((0, 4), (4, 5))
-    )
+    boxes, classes = part(graph, rows, 0, 4, 2), part(graph, rows, 4, 1, 2)
     confidence = graph.emit("Unsqueeze", [confidence, graph.ints(2)])
     return {"output0": (graph.emit("Concat", [boxes, confidence, classes], axis=2), [300, 6])}
 
 
 def yolov5(network, x):
-    """`[n, anchors, 5 + classes]`: centre x, y, width, height in input pixels, objectness, class scores."""
+    """`[n, 3 * cells, 5 + classes]`: centre x, y, width, height in input pixels, objectness, class scores."""
     graph = network.graph
     levels = []
-    for stride, (boxes, scores) in zip(STRIDES, heads(network, x, 4, 1 + len(NAMES), -1.5)):
-        edges = corners(graph, boxes, stride)
-        levels.append(flat(graph, [*centre_and_size(graph, edges), graph.emit("Sigmoid", [scores])]))
+    row = 1 + len(NAMES)
+    for stride, (boxes, scores) in zip(STRIDES, heads(network, x, 3 * 4, 3 * row, -1.5)):
+        for anchor in range(3):
+            edges = corners(graph, part(graph, boxes, anchor * 4, 4), stride)
+            probabilities = graph.emit("Sigmoid", [part(graph, scores, anchor * row, row)])
+            levels.append(flat(graph, [*centre_and_size(graph, edges), probabilities]))
     y = transposed(graph, graph.emit("Concat", levels, axis=2))
-    return {"output0": (y, [anchor_count(network.spec), 5 + len(NAMES)])}
+    anchors = anchor_count(network.spec)
+    return {"output0": (y, [3 * anchors, 5 + len(NAMES)])}
 
 
 def yolox(network, x):
@@ -317,8 +319,9 @@ def calibrate(spec, frames):
     result = {}
     for name, raw in zip(levels, session.run(levels, {"images": x})):
         mean, deviation = raw.mean((0, 2, 3)), raw.std((0, 2, 3))
-        result[f"{name}/boxes"] = (mean[:4], deviation[:4])
-        result[f"{name}/scores"] = (mean[4:], deviation[4:])
+        boxes = 3 * 4 if spec.family == "yolov5" else 4
+        result[f"{name}/boxes"] = (mean[:boxes], deviation[:boxes])
+        result[f"{name}/scores"] = (mean[boxes:], deviation[boxes:])
     return result
 
 
@@ -331,6 +334,8 @@ def nearest(frame, side):
 VIDMILL_YOLOX = {"names": repr(dict(enumerate(NAMES)))}
 VIDMILL_SSD = {
     "vidmill.task": "ssd",
+    "vidmill.units": "normalised",
+    "vidmill.background": "first",
     "vidmill.resize": "stretch",
     "vidmill.mean": "127,127,127",
     "vidmill.std": "128,128,128",

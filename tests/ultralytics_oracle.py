@@ -1,9 +1,11 @@
 """Ultralytics' own letterbox and post-processing, run by .venv-oracle's Python and spoken to over pipes.
 
-Reads lines `{"shape": [...], "dtype": "...", "nc": N, "conf": F, "iou": F, "input": [h, w], "frame": [h, w]}`, each followed
-by that array's bytes: a model's raw output. Answers each with a line of `[[x1, y1, x2, y2, confidence, class], ...]` in
-pixels of the frame, best first. A line `{"letterbox": [h, w], "shape": [...]}` and a picture gives the letterboxed picture
-back in the same form.
+Reads lines `{"do": ..., "shape": [...], "dtype": "...", ...}`, each followed by that array's bytes, and answers each:
+
+detect      the array is a raw output, with "family", "nc", "conf", "iou", "input": [h, w], "frame": [h, w]; the answer is a line
+            of `[[x1, y1, x2, y2, confidence, class], ...]` in pixels of the frame, best first
+suppress    the array is `[n, 6]` of such rows, with "iou"; the answer is a line of those that torchvision keeps
+letterbox   the array is a picture, with "to": [h, w]; the answer is a line `{"shape": [...]}` and the picture's bytes
 """
 
 import json
@@ -14,6 +16,7 @@ os.environ.update(YOLO_OFFLINE="true", YOLO_VERBOSE="false", YOLO_AUTOINSTALL="f
 
 import numpy as np
 import torch
+import torchvision
 
 sys.stdout, answers = sys.stderr, sys.stdout.buffer  # what the package prints must not mix with answers
 from ultralytics.data.augment import LetterBox
@@ -40,19 +43,29 @@ def yolov5_as_v8(output):
     return np.concatenate([output[..., :4], scores], -1).transpose(0, 2, 1)
 
 
+def suppressed(request, rows):
+    rows = torch.from_numpy(rows.astype(np.float32))
+    return rows[torchvision.ops.batched_nms(rows[:, :4], rows[:, 4], rows[:, 5], request["iou"])].tolist()
+
+
+def answer(request, array):
+    if request["do"] == "letterbox":
+        picture = LetterBox(request["to"], auto=False)(image=array.copy())
+        return json.dumps({"shape": picture.shape}).encode() + b"\n" + picture.tobytes()
+    if request["do"] == "suppress":
+        return json.dumps(suppressed(request, array)).encode() + b"\n"
+    output = yolov5_as_v8(array) if request["family"] == "yolov5" else array.copy()
+    return json.dumps(detections(request, output)).encode() + b"\n"
+
+
 def main():
     requests = sys.stdin.buffer
     while line := requests.readline():
         request = json.loads(line)
-        dtype = np.dtype(request.get("dtype", "uint8"))
+        dtype = np.dtype(request["dtype"])
         count = int(np.prod(request["shape"]))
         array = np.frombuffer(requests.read(count * dtype.itemsize), dtype).reshape(request["shape"])
-        if "letterbox" in request:
-            picture = LetterBox(request["letterbox"], auto=False)(image=array.copy())
-            answers.write(json.dumps({"shape": picture.shape}).encode() + b"\n" + picture.tobytes())
-        else:
-            output = yolov5_as_v8(array) if request.get("family") == "yolov5" else array.copy()
-            answers.write(json.dumps(detections(request, output)).encode() + b"\n")
+        answers.write(answer(request, array))
         answers.flush()
 
 
