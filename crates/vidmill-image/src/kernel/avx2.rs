@@ -2,7 +2,7 @@
 //!
 //! FMA is left out on purpose: every operation stays a separate, correctly rounded one, so the bits equal the scalar ones.
 
-use super::{Affine, Taps, YuvRows, YuvToRgb, scalar};
+use super::{Affine, Between, BitPlace, Taps, YuvRow, YuvToRgb, scalar};
 
 /// Whether this processor has what the functions of this file are compiled for.
 pub(super) fn is_available() -> bool {
@@ -21,11 +21,14 @@ macro_rules! compile {
 compile! {
     blend_u8(a: &[u8], b: &[u8], weight: f32, out: &mut [f32]);
     blend_u16(a: &[u8], b: &[u8], shift: u32, weight: f32, out: &mut [f32]);
-    double_single(line: &[f32], before: f32, after: f32, out: &mut [f32]);
-    double_paired(line: &[f32], before: f32, after: f32, out: &mut [f32]);
-    resample(line: &[f32], taps: &Taps, norm: Affine, out: &mut [f32]);
-    yuv_to_rgb_u8(rows: &YuvRows<'_>, c: &YuvToRgb, out: &mut [Vec<f32>; 3]);
-    yuv_to_rgb_u16(rows: &YuvRows<'_>, shift: u32, c: &YuvToRgb, out: &mut [Vec<f32>; 3]);
+    codes_u8(rows: Between<&[u8]>, out: &mut [i16]);
+    codes_u16(rows: Between<&[u8]>, place: BitPlace, out: &mut [i16]);
+    double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]);
+    double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]);
+    widen(line: &[i16], taps: &Taps, out: &mut [i16]);
+    yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
+    resample(line: &[f32], taps: &Taps, out: &mut [f32]);
+    resample_i16(line: &[i16], taps: &Taps, norm: Affine, out: &mut [f32]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
     interleave(lines: [&[f32]; 3], out: &mut [f32]);

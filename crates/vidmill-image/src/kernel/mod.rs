@@ -7,80 +7,72 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod scalar;
+mod taps;
 #[cfg(test)]
 mod tests;
 
 use std::sync::OnceLock;
 
-pub(crate) use scalar::YuvRows;
+pub(crate) use scalar::YuvRow;
+pub(crate) use taps::Taps;
 
-/// A line through the origin's neighbour: `value * gain + bias`.
+/// `value * gain + bias`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Affine {
     pub(crate) gain: f32,
     pub(crate) bias: f32,
 }
 
-impl YuvToRgb {
-    #[inline(always)]
-    fn apply(&self, y: f32, u: f32, v: f32) -> [f32; 3] {
-        let luma = y * self.y_scale;
-        [
-            luma + (v * self.v_red + self.offset[0]),
-            luma + (u * self.u_green + (v * self.v_green + self.offset[1])),
-            luma + (u * self.u_blue + self.offset[2]),
-        ]
-    }
-}
-
 impl Affine {
-    /// Changes nothing.
-    pub(crate) const IDENTITY: Self = Self { gain: 1.0, bias: 0.0 };
     #[inline(always)]
     pub(crate) fn apply(self, value: f32) -> f32 {
         value * self.gain + self.bias
     }
 }
 
-/// The non-zero coefficients from Y, U, V codes to R, G, B in 0..=255.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One step of R, G, B in the integer lines is this part of one of 255.
+pub(crate) const RGB_UNIT: i16 = 32;
+
+/// The coefficients from codes of 12 bits to R, G, B in steps of 1 / [`RGB_UNIT`], in fixed point.
+///
+/// Luma contributes `y * 8 * code / 2^16`, chroma `c * 16 * (code - 2^11) / 2^16`: as far up as 16 bits hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct YuvToRgb {
-    pub(crate) y_scale: f32,
-    pub(crate) v_red: f32,
-    pub(crate) u_green: f32,
-    pub(crate) v_green: f32,
-    pub(crate) u_blue: f32,
-    pub(crate) offset: [f32; 3],
+    pub(crate) y: i16,
+    pub(crate) v_red: i16,
+    pub(crate) u_green: i16,
+    pub(crate) v_green: i16,
+    pub(crate) u_blue: i16,
+    pub(crate) offset: [i16; 3],
 }
 
-/// Where along a line every output lies: between sample `index` and the one `step` further, `weight` of the way.
-#[derive(Clone, Debug)]
-pub(crate) struct Taps {
-    index: Vec<u32>,
-    weight: Vec<f32>,
-    step: usize,
-    reach: usize,
+/// Where the bits of a sample stand in their two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BitPlace {
+    /// Bits below it.
+    pub(crate) shift: u8,
+    /// Bits of the two bytes beyond those it takes.
+    pub(crate) unused: u8,
 }
 
-impl Taps {
-    /// Taps into a line whose samples stand `step` apart, the first at `first`.
-    pub(crate) fn new(positions: &[Position], step: usize, first: usize) -> Self {
-        let index: Vec<u32> =
-            positions.iter().map(|position| (position.index * step + first) as u32).collect();
-        let reach = index.iter().max().map_or(0, |&last| last as usize + step);
-        Self { index, weight: positions.iter().map(|position| position.weight).collect(), step, reach }
+/// A place between two rows, told from the nearer one: `share / 2^16` of the way to the farther, half of it at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Between<T> {
+    pub(crate) near: T,
+    pub(crate) far: T,
+    pub(crate) share: i16,
+}
+
+impl<T> Between<T> {
+    /// `weight` (0 to 1) of the way from `a` to `b`.
+    pub(crate) fn new(a: T, b: T, weight: f32) -> Self {
+        let (near, far, part) = if weight <= 0.5 { (a, b, weight) } else { (b, a, 1.0 - weight) };
+        // A signed multiplication cannot hold one half: it is a hair less.
+        Self { near, far, share: (part * 65_536.0).round().min(f32::from(i16::MAX)) as i16 }
     }
-    #[inline(always)]
-    fn index(&self) -> &[u32] {
-        &self.index
-    }
-    #[inline(always)]
-    fn weight(&self) -> &[f32] {
-        &self.weight
-    }
-    #[inline(always)]
-    fn step(&self) -> usize {
-        self.step
+    /// The share in eighths, 0 to 4: as fine as chroma positions are.
+    fn eighths(&self) -> i16 {
+        ((i32::from(self.share) + (1 << 12)) >> 13) as i16
     }
 }
 
@@ -159,11 +151,14 @@ macro_rules! dispatch {
 dispatch! {
     blend_u8(a: &[u8], b: &[u8], weight: f32, out: &mut [f32]);
     blend_u16(a: &[u8], b: &[u8], shift: u32, weight: f32, out: &mut [f32]);
-    double_single(line: &[f32], before: f32, after: f32, out: &mut [f32]);
-    double_paired(line: &[f32], before: f32, after: f32, out: &mut [f32]);
-    resample(line: &[f32], taps: &Taps, norm: Affine, out: &mut [f32]);
-    yuv_to_rgb_u8(rows: &YuvRows<'_>, c: &YuvToRgb, out: &mut [Vec<f32>; 3]);
-    yuv_to_rgb_u16(rows: &YuvRows<'_>, shift: u32, c: &YuvToRgb, out: &mut [Vec<f32>; 3]);
+    codes_u8(rows: Between<&[u8]>, out: &mut [i16]);
+    codes_u16(rows: Between<&[u8]>, place: BitPlace, out: &mut [i16]);
+    double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]);
+    double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]);
+    widen(line: &[i16], taps: &Taps, out: &mut [i16]);
+    yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
+    resample(line: &[f32], taps: &Taps, out: &mut [f32]);
+    resample_i16(line: &[i16], taps: &Taps, norm: Affine, out: &mut [f32]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
     interleave(lines: [&[f32]; 3], out: &mut [f32]);

@@ -4,7 +4,7 @@
 
 use half::slice::HalfFloatSliceExt;
 
-use super::{Affine, Taps, YuvToRgb};
+use super::{Affine, Between, BitPlace, RGB_UNIT, Taps, YuvToRgb};
 
 /// `out = a + (b - a) * weight` over 8-bit samples.
 #[inline(always)]
@@ -26,92 +26,151 @@ pub(crate) fn blend_u16(a: &[u8], b: &[u8], shift: u32, weight: f32, out: &mut [
     }
 }
 
-/// Doubles a line: even outputs lie at their sample, `before` of the way to the one before it; odd ones `after` of the
-/// way to the next.
+/// `a * b / 2^16`, rounded down.
+#[inline(always)]
+fn scale(a: i16, b: i16) -> i16 {
+    ((i32::from(a) * i32::from(b)) >> 16) as i16
+}
+
+/// `eighths / 8` of the way from code `a` to code `b`. At most one half, so that the product fits 16 bits: a plain
+/// 16-bit multiplication, which every instruction set has.
+#[inline(always)]
+fn lerp(a: i16, b: i16, eighths: i16) -> i16 {
+    a.wrapping_add(b.wrapping_sub(a).wrapping_mul(eighths) >> 3)
+}
+
+#[inline(always)]
+fn codes<const BYTES: usize>(rows: Between<&[u8]>, out: &mut [i16], code: impl Fn([u8; BYTES]) -> i16) {
+    let (near, far) = (rows.near.as_chunks::<BYTES>().0, rows.far.as_chunks::<BYTES>().0);
+    let eighths = rows.eighths();
+    if eighths == 0 {
+        for (out, &near) in out.iter_mut().zip(near) {
+            *out = code(near);
+        }
+        return;
+    }
+    for ((out, &near), &far) in out.iter_mut().zip(near).zip(far) {
+        *out = lerp(code(near), code(far), eighths);
+    }
+}
+
+/// Codes of 12 bits between two rows of 8-bit samples, in eighths.
+#[inline(always)]
+pub(crate) fn codes_u8(rows: Between<&[u8]>, out: &mut [i16]) {
+    codes(rows, out, |[byte]| i16::from(byte) << 4);
+}
+
+/// Codes of 12 bits between two rows of 16-bit samples, in eighths.
+#[inline(always)]
+pub(crate) fn codes_u16(rows: Between<&[u8]>, place: BitPlace, out: &mut [i16]) {
+    codes(rows, out, |bytes| {
+        let sample = u16::from_le_bytes(bytes) >> (place.shift & 15);
+        ((sample << (place.unused & 15)) >> 4) as i16
+    });
+}
+
+/// Doubles a line of codes: even outputs lie at their sample, `before` eighths of the way to the one before it; odd ones
+/// `after` eighths of the way to the next.
 ///
 /// Samples stand `STEP` apart in `line`, whose first and last sample repeat their neighbours.
 #[inline(always)]
-fn double<const STEP: usize>(line: &[f32], before: f32, after: f32, out: &mut [f32]) {
+fn double<const STEP: usize>(line: &[i16], before: i16, after: i16, out: &mut [i16]) {
     let pairs = out.as_chunks_mut::<2>().0;
     let count = pairs.len().min((line.len().saturating_sub(2 * STEP)).div_ceil(STEP));
     // Equal lengths, said once, let the loop run without checks.
     let (pairs, line) = (&mut pairs[..count], &line[..(count + 1) * STEP + 1]);
     for (k, out) in pairs.iter_mut().enumerate() {
         let (left, middle, right) = (line[k * STEP], line[(k + 1) * STEP], line[(k + 2) * STEP]);
-        *out = [middle + (left - middle) * before, middle + (right - middle) * after];
+        *out = [lerp(middle, left, before), lerp(middle, right, after)];
     }
 }
 
 /// [`double`] over samples that stand side by side.
 #[inline(always)]
-pub(crate) fn double_single(line: &[f32], before: f32, after: f32, out: &mut [f32]) {
+pub(crate) fn double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]) {
     double::<1>(line, before, after, out);
 }
 
 /// [`double`] over every other sample.
 #[inline(always)]
-pub(crate) fn double_paired(line: &[f32], before: f32, after: f32, out: &mut [f32]) {
+pub(crate) fn double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]) {
     double::<2>(line, before, after, out);
 }
 
-/// Interpolates `line` at every tap, then normalises: `norm(l[at] + (l[at + step] - l[at]) * weight)`.
-///
-/// `line` must be longer than the taps reach.
+/// Codes at every tap.
 #[inline(always)]
-pub(crate) fn resample(line: &[f32], taps: &Taps, norm: Affine, out: &mut [f32]) {
-    let step = taps.step();
-    for ((out, &at), &weight) in out.iter_mut().zip(taps.index()).zip(taps.weight()) {
-        let (a, b) = (line[at as usize], line[at as usize + step]);
+pub(crate) fn widen(line: &[i16], taps: &Taps, out: &mut [i16]) {
+    for (out, (a, b, weight)) in out.iter_mut().zip(taps.over(line)) {
+        let (a, b) = (f32::from(a), f32::from(b));
+        *out = (a + (b - a) * weight) as i32 as i16;
+    }
+}
+
+/// A row of Y, U and V codes, all of full width.
+#[derive(Clone, Copy)]
+pub(crate) struct YuvRow<'a> {
+    pub(crate) y: &'a [i16],
+    pub(crate) u: &'a [i16],
+    pub(crate) v: &'a [i16],
+}
+
+impl<'a> YuvRow<'a> {
+    #[inline(always)]
+    fn cut(self, width: usize) -> (&'a [i16], &'a [i16], &'a [i16]) {
+        (&self.y[..width], &self.u[..width], &self.v[..width])
+    }
+}
+
+/// R, G, B of one pixel in steps of 1 / [`RGB_UNIT`], clamped to 0..=255 as a picture of bytes would be.
+#[inline(always)]
+fn rgb(c: &YuvToRgb, y: i16, u: i16, v: i16) -> [i16; 3] {
+    let luma = scale(y << 3, c.y);
+    let (u, v) = (u.wrapping_sub(1 << 11) << 4, v.wrapping_sub(1 << 11) << 4);
+    let red = luma + scale(v, c.v_red) + c.offset[0];
+    let green = luma + (scale(u, c.u_green) + scale(v, c.v_green)) + c.offset[1];
+    let blue = luma + scale(u, c.u_blue) + c.offset[2];
+    [red, green, blue].map(|value| value.clamp(0, 255 * RGB_UNIT))
+}
+
+/// Converts both rows to R, G, B and blends them; with a share of 0 the far one is not looked at.
+#[inline(always)]
+pub(crate) fn yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]) {
+    let [red, green, blue] = out.each_mut().map(Vec::as_mut_slice);
+    let width = red.len();
+    // Equal lengths, said once, let the loops run without checks.
+    let (red, green, blue) = (&mut red[..width], &mut green[..width], &mut blue[..width]);
+    let (y, u, v) = rows.near.cut(width);
+    if rows.share == 0 {
+        for x in 0..width {
+            [red[x], green[x], blue[x]] = rgb(c, y[x], u[x], v[x]);
+        }
+        return;
+    }
+    let (far_y, far_u, far_v) = rows.far.cut(width);
+    for x in 0..width {
+        let near = rgb(c, y[x], u[x], v[x]);
+        let far = rgb(c, far_y[x], far_u[x], far_v[x]);
+        red[x] = near[0] + scale(far[0] - near[0], rows.share);
+        green[x] = near[1] + scale(far[1] - near[1], rows.share);
+        blue[x] = near[2] + scale(far[2] - near[2], rows.share);
+    }
+}
+
+/// Interpolates a line at every tap.
+#[inline(always)]
+pub(crate) fn resample(line: &[f32], taps: &Taps, out: &mut [f32]) {
+    for (out, (a, b, weight)) in out.iter_mut().zip(taps.over(line)) {
+        *out = a + (b - a) * weight;
+    }
+}
+
+/// Interpolates a line of integers at every tap, then normalises.
+#[inline(always)]
+pub(crate) fn resample_i16(line: &[i16], taps: &Taps, norm: Affine, out: &mut [f32]) {
+    for (out, (a, b, weight)) in out.iter_mut().zip(taps.over_neighbours(line)) {
+        let (a, b) = (f32::from(a), f32::from(b));
         *out = norm.apply(a + (b - a) * weight);
     }
-}
-
-/// Two rows of Y, U, V of full width.
-#[derive(Clone, Copy)]
-pub(crate) struct YuvRows<'a> {
-    /// Luma samples as stored.
-    pub(crate) y: [&'a [u8]; 2],
-    /// First chroma.
-    pub(crate) u: [&'a [f32]; 2],
-    /// Second chroma.
-    pub(crate) v: [&'a [f32]; 2],
-    /// How far from the first row to the second.
-    pub(crate) weight: f32,
-}
-
-/// Converts both rows to R, G, B, clamped to 0..=255 as a picture of bytes would be, and blends them.
-#[inline(always)]
-fn yuv_to_rgb<const BYTES: usize>(
-    rows: &YuvRows<'_>,
-    c: &YuvToRgb,
-    out: &mut [Vec<f32>; 3],
-    sample: impl Fn([u8; BYTES]) -> f32,
-) {
-    let [red, green, blue] = out.each_mut().map(Vec::as_mut_slice);
-    let y = rows.y.map(|y| y.as_chunks::<BYTES>().0);
-    let width = y[0].len().min(red.len());
-    // Equal lengths, said once, let the loop run without checks.
-    let (y, u, v) = (y.map(|y| &y[..width]), rows.u.map(|u| &u[..width]), rows.v.map(|v| &v[..width]));
-    let (red, green, blue) = (&mut red[..width], &mut green[..width], &mut blue[..width]);
-    for x in 0..width {
-        let a = c.apply(sample(y[0][x]), u[0][x], v[0][x]).map(saturate);
-        let b = c.apply(sample(y[1][x]), u[1][x], v[1][x]).map(saturate);
-        red[x] = a[0] + (b[0] - a[0]) * rows.weight;
-        green[x] = a[1] + (b[1] - a[1]) * rows.weight;
-        blue[x] = a[2] + (b[2] - a[2]) * rows.weight;
-    }
-}
-
-/// [`yuv_to_rgb`] of 8-bit luma.
-#[inline(always)]
-pub(crate) fn yuv_to_rgb_u8(rows: &YuvRows<'_>, c: &YuvToRgb, out: &mut [Vec<f32>; 3]) {
-    yuv_to_rgb(rows, c, out, |[byte]| f32::from(byte));
-}
-
-/// [`yuv_to_rgb`] of little-endian 16-bit luma, shifted right by `shift` first.
-#[inline(always)]
-pub(crate) fn yuv_to_rgb_u16(rows: &YuvRows<'_>, shift: u32, c: &YuvToRgb, out: &mut [Vec<f32>; 3]) {
-    yuv_to_rgb(rows, c, out, |bytes| f32::from(u16::from_le_bytes(bytes) >> (shift & 15)));
 }
 
 /// Maps codes to 0..=255 by `level`, then normalises, in place.
@@ -150,7 +209,8 @@ pub(crate) fn store_f32(values: &[f32], out: &mut [u8]) {
 /// Stores half floats, rounded to nearest even, at any alignment.
 #[inline(always)]
 pub(crate) fn store_f16(values: &[f32], out: &mut [u8]) {
-    const LANES: usize = 32;
+    // As many as are worth one look at what the processor can do.
+    const LANES: usize = 256;
     for (out, values) in out.chunks_mut(LANES * 2).zip(values.chunks(LANES)) {
         let mut halves = [half::f16::ZERO; LANES];
         halves[..values.len()].convert_from_f32_slice(values);
@@ -172,7 +232,7 @@ pub(crate) fn store_u8(values: &[f32], out: &mut [u8]) {
 
 /// Clamps to 0..=255. Comparisons rather than `clamp`, which costs more for the sake of values that are not numbers.
 #[inline(always)]
-pub(super) fn saturate(value: f32) -> f32 {
+fn saturate(value: f32) -> f32 {
     let value = if value > 0.0 { value } else { 0.0 };
     if value < 255.0 { value } else { 255.0 }
 }

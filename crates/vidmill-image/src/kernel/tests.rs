@@ -1,1 +1,110 @@
+//! Every level against the scalar specification, loop by loop, on lengths that leave odd ends.
 
+use proptest::prelude::*;
+
+use super::*;
+
+fn levels() -> Vec<Level> {
+    Level::all().into_iter().skip(1).collect()
+}
+
+fn line(length: usize, seed: u32, top: i16) -> Vec<i16> {
+    let mut state = seed | 1;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((state >> 12) % (u32::from(top.unsigned_abs()) + 1)) as i16
+    };
+    (0..length).map(next).collect()
+}
+
+fn bytes(length: usize, seed: u32) -> Vec<u8> {
+    line(length, seed, 255).into_iter().map(|value| value as u8).collect()
+}
+
+fn floats(length: usize, seed: u32) -> Vec<f32> {
+    line(length, seed, 8160).into_iter().map(|value| f32::from(value) / 29.0).collect()
+}
+
+fn taps(count: usize, length: usize, step: usize, seed: u32) -> Taps {
+    let position = |(index, weight): (i16, f32)| Position { index: index as usize, weight: weight / 300.0 };
+    let indices = line(count, seed, (length / step - 2) as i16);
+    let positions: Vec<_> = indices.into_iter().zip(floats(count, seed ^ 77)).map(position).collect();
+    Taps::new(&positions, step, 0)
+}
+
+/// Runs the same loop at every level and compares what it wrote.
+fn same<T: Clone + PartialEq + std::fmt::Debug>(
+    out: T,
+    run: impl Fn(Level, &mut T),
+) -> Result<(), TestCaseError> {
+    let mut expected = out.clone();
+    run(Level(Set::Scalar), &mut expected);
+    for level in levels() {
+        let mut found = out.clone();
+        run(level, &mut found);
+        prop_assert!(found == expected, "{}: {found:?} is not {expected:?}", level.name());
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn reading_is_the_same(n in 1usize..200, seed: u32, weight in 0f32..1.0, bits in 9u8..=16, shift in 0u8..8) {
+        let (a, b) = (bytes(2 * n, seed), bytes(2 * n, !seed));
+        let rows = Between::new(&a[..], &b[..], weight);
+        let shift = shift.min(16 - bits);
+        let place = BitPlace { shift, unused: 16 - bits };
+        same(vec![0; 2 * n], |level, out| level.codes_u8(rows, out))?;
+        same(vec![0; n], |level, out| level.codes_u16(rows, place, out))?;
+        same(vec![0.0; 2 * n], |level, out| level.blend_u8(&a, &b, weight, out))?;
+        same(vec![0.0; n], |level, out| level.blend_u16(&a, &b, shift.into(), weight, out))?;
+    }
+
+    #[test]
+    fn widening_is_the_same(n in 3usize..200, seed: u32, before in 0i16..=4, after in 0i16..=4) {
+        let codes = line(2 * n, seed, 4095);
+        same(vec![0; 2 * (2 * n - 2)], |level, out| level.double_single(&codes, before, after, out))?;
+        same(vec![0; 2 * (n - 2)], |level, out| level.double_paired(&codes, before, after, out))?;
+        same(vec![0; n], |level, out| level.widen(&codes, &taps(n, 2 * n, 2, seed), out))?;
+    }
+
+    #[test]
+    fn converting_is_the_same(n in 1usize..200, seed: u32, weight in 0f32..1.0, whole: bool) {
+        let rows: Vec<_> = (0..6).map(|i| line(n, seed.wrapping_add(i), 4095)).collect();
+        let row = |i: usize| YuvRow { y: &rows[i], u: &rows[i + 1], v: &rows[i + 2] };
+        let between = Between::new(row(0), row(3), if whole { 0.0 } else { weight });
+        let c = YuvToRgb { y: 19_076, v_red: 13_075, u_green: -3209, v_green: -6660, u_blue: 16_525, offset: [-595; 3] };
+        same([vec![0; n], vec![0; n], vec![0; n]], |level, out| level.yuv_to_rgb(between, &c, out))?;
+        let norm = Affine { gain: 1.0 / 57.0, bias: -2.1 };
+        let (g, b) = (floats(n, !seed), floats(n, seed ^ 5));
+        same(floats(n, seed), |level, out| level.map_line(Affine { gain: 1.2, bias: -18.6 }, norm, out))?;
+        same(floats(n, seed), |level, out| level.rgb_to_gray([0.299, 0.587, 0.114], norm, out, &g, &b))?;
+    }
+
+    #[test]
+    fn resampling_is_the_same(n in 3usize..200, count in 0usize..200, step in 1usize..=4, seed: u32) {
+        let norm = Affine { gain: 1.0 / 8160.0, bias: -0.4 };
+        let codes = line(n, seed, 8160);
+        same(vec![0.0; count], |level, out| level.resample_i16(&codes, &taps(count, n, 1, seed), norm, out))?;
+        let values = floats(n * step, seed);
+        same(vec![0.0; count], |level, out| level.resample(&values, &taps(count, n * step, step, seed), out))?;
+    }
+
+    #[test]
+    fn storing_is_the_same(n in 0usize..200, seed: u32) {
+        let lines = [floats(n, seed), floats(n, !seed), floats(n, seed ^ 5)];
+        same(vec![0.0; 3 * n], |level, out| level.interleave(lines.each_ref().map(Vec::as_slice), out))?;
+        // Wider than bytes hold, to see them clamped.
+        let values: Vec<f32> = lines[0].iter().map(|value| value * 2.0 - 100.0).collect();
+        same(vec![0; 4 * n], |level, out| level.store_f32(&values, out))?;
+        same(vec![0; 2 * n], |level, out| level.store_f16(&values, out))?;
+        same(vec![0; n], |level, out| level.store_u8(&values, out))?;
+    }
+}
+
+#[test]
+#[should_panic(expected = "a line is shorter than its taps reach")]
+fn short_lines_are_caught() {
+    let taps = Taps::new(&[Position { index: 9, weight: 0.5 }], 1, 0);
+    Level::best().resample_i16(&[0; 10], &taps, Affine { gain: 1.0, bias: 0.0 }, &mut [0.0]);
+}

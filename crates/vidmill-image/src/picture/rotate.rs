@@ -63,10 +63,11 @@ impl Turn {
         for top in (0..self.height).step_by(SQUARE) {
             for left in (0..self.width).step_by(SQUARE) {
                 for y in top..(top + SQUARE).min(self.height) {
-                    let row = &source[y * self.width..];
-                    for x in left..(left + SQUARE).min(self.width) {
+                    let right = (left + SQUARE).min(self.width);
+                    let row = &source[y * self.width..][left..right];
+                    for (x, &value) in (left..right).zip(row) {
                         let (to_x, to_y) = place(x, y);
-                        out[to_y * self.height + to_x] = row[x];
+                        out[to_y * self.height + to_x] = value;
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! From codes to R, G, B or luma, and the normalisation: the numbers.
 
-use crate::kernel::{Affine, Level, YuvToRgb};
+use crate::kernel::{Affine, Level, RGB_UNIT, YuvToRgb};
 use crate::{ChannelOrder, ColorRange, ColorSpec, PixelFormat, TensorSpec};
 
 /// Luma of an RGB picture, as OpenCV's `cvtColor` weighs it (BT.601).
@@ -103,14 +103,17 @@ pub(super) fn yuv_to_rgb(format: PixelFormat, color: ColorSpec) -> YuvToRgb {
     let v_red = 2.0 * (1.0 - kr) * chroma;
     let u_blue = 2.0 * (1.0 - kb) * chroma;
     let (u_green, v_green) = (-u_blue * kb / kg, -v_red * kr / kg);
-    let middle = 128.0 * unit;
-    let offset = |chroma: f64| (-black * y - middle * chroma) as f32;
+    // Per code of the format, in steps of the lines; then per code of 15 bits, times 2^16.
+    let step = f64::from(RGB_UNIT);
+    let fixed = |gain: f64| (gain * step * f64::from(1u32 << format.bits) * 2.0).round() as i16;
+    // Every product is rounded down: give back the half that is lost on average.
+    let offset = |products: f64| (-black * y * step + 0.5 * products).round() as i16;
     YuvToRgb {
-        y_scale: y as f32,
-        v_red: v_red as f32,
-        u_green: u_green as f32,
-        v_green: v_green as f32,
-        u_blue: u_blue as f32,
-        offset: [offset(v_red), offset(u_green + v_green), offset(u_blue)],
+        y: fixed(y),
+        v_red: fixed(v_red / 2.0),
+        u_green: fixed(u_green / 2.0),
+        v_green: fixed(v_green / 2.0),
+        u_blue: fixed(u_blue / 2.0),
+        offset: [offset(2.0), offset(3.0), offset(2.0)],
     }
 }

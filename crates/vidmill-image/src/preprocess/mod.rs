@@ -270,11 +270,14 @@ impl Preprocess {
     }
 }
 
-/// Turns `rows` lines of `length` into `length` lines of `rows`, [`BAND`] apart.
+/// Turns `rows` lines of `length` into `length` lines of `rows`, [`BAND`] apart; a square at a time, which stays in the
+/// cache.
 fn transpose(lines: &[f32], length: usize, rows: usize, out: &mut [f32]) {
-    for (k, line) in lines.chunks_exact(length).take(rows).enumerate() {
-        for (column, &value) in out.chunks_exact_mut(BAND).zip(line) {
-            column[k] = value;
+    for (square, out) in out.chunks_mut(BAND * BAND).enumerate() {
+        for (k, line) in lines.chunks_exact(length).take(rows).enumerate() {
+            for (column, &value) in out.chunks_exact_mut(BAND).zip(&line[square * BAND..]) {
+                column[k] = value;
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From planes to normalised lines at the model's resolution.
 
-use crate::kernel::{Affine, Level, Position, Taps, YuvRows, YuvToRgb};
-use crate::{ChannelOrder, Planes, TensorSpec};
+use crate::kernel::{Affine, Between, BitPlace, Level, Position, RGB_UNIT, Taps, YuvRow, YuvToRgb};
+use crate::{ChannelOrder, PixelFormat, Planes, TensorSpec};
 
 use super::Kind;
 use super::axis::{Axis, Siting, chroma_position, positions};
@@ -86,7 +86,7 @@ impl Direct {
             blend(level, planes, plane, row, blended);
         }
         for ((component, taps), out) in self.components.iter().zip(&mut out) {
-            level.resample(&self.blended[component.plane], taps, Affine::IDENTITY, out);
+            level.resample(&self.blended[component.plane], taps, out);
         }
         self.convert.run(level, out);
     }
@@ -98,26 +98,44 @@ impl Direct {
 #[derive(Clone, Debug)]
 struct Yuv {
     matrix: YuvToRgb,
+    /// From steps of the lines to normalised values.
     norm: [Affine; 3],
     chroma: [Component; 2],
     /// Chroma position of every luma row.
     chroma_rows: Vec<Position>,
     widen: Widen,
     /// A blended row of every chroma plane, with a sample more at both ends.
-    blended: [Vec<f32>; 2],
-    /// U and V at full width, for both rows.
-    wide: [[Vec<f32>; 2]; 2],
-    rgb: [Vec<f32>; 3],
+    blended: [Vec<i16>; 2],
+    /// Y, U and V at full width, for both rows.
+    wide: [[Vec<i16>; 3]; 2],
+    rgb: [Vec<i16>; 3],
     taps: Taps,
 }
 
 /// How chroma gets as wide as luma.
 #[derive(Clone, Debug)]
 enum Widen {
-    /// Two columns share a sample: weights of the sample before and after.
-    Double { before: f32, after: f32 },
+    /// It is.
+    Not,
+    /// Two columns share a sample: eighths of the way to the sample before and after.
+    Double { before: i16, after: i16 },
     /// Anything else, by table, one a component.
     Table([Taps; 2]),
+}
+
+impl Widen {
+    fn new(width: u32, log2: u8, siting: Siting, chroma: [Component; 2]) -> Self {
+        match (log2, siting) {
+            (0, _) if chroma[0].step == 1 => Self::Not,
+            (1, Siting::First) => Self::Double { before: 0, after: 4 },
+            (1, Siting::Middle) => Self::Double { before: 2, after: 2 },
+            _ => {
+                let columns: Vec<Position> =
+                    (0..width as usize).map(|x| chroma_position(x, width, log2, siting)).collect();
+                Self::Table(chroma.map(|c| Taps::new(&columns, c.step, c.first + c.step)))
+            }
+        }
+    }
 }
 
 impl Yuv {
@@ -130,28 +148,18 @@ impl Yuv {
     ) -> Self {
         let [across, down] = Siting::of(kind.siting);
         let (width, height) = (kind.size.width, kind.size.height);
-        let columns_of_chroma = || -> Vec<Position> {
-            (0..width as usize).map(|x| chroma_position(x, width, log2[0], across)).collect()
-        };
-        let widen = match (log2[0], across) {
-            (1, Siting::First) => Widen::Double { before: 0.0, after: 0.5 },
-            (1, Siting::Middle) => Widen::Double { before: 0.25, after: 0.25 },
-            _ => {
-                let columns = columns_of_chroma();
-                Widen::Table(chroma.map(|c| Taps::new(&columns, c.step, c.first + c.step)))
-            }
-        };
+        let widen = Widen::new(width, log2[0], across, chroma);
         // Even, so that whole pairs can be written, and with room for the tap beyond the last column.
-        let line = vec![0.0; (width as usize).next_multiple_of(2) + 2];
-        let narrow = vec![0.0; (width.div_ceil(1 << log2[0]) as usize + 2) * chroma[0].step];
+        let line = vec![0; (width as usize).next_multiple_of(2) + 2];
+        let narrow = vec![0; (width.div_ceil(1 << log2[0]) as usize + 2) * chroma[0].step];
         Self {
             matrix: yuv_to_rgb(kind.format, kind.color),
-            norm: normalisation(spec),
+            norm: normalisation(spec).map(|norm| Affine { gain: norm.gain / f32::from(RGB_UNIT), ..norm }),
             chroma,
             chroma_rows: (0..height as usize).map(|y| chroma_position(y, height, log2[1], down)).collect(),
             widen,
             blended: [narrow.clone(), narrow],
-            wide: std::array::from_fn(|_| [line.clone(), line.clone()]),
+            wide: std::array::from_fn(|_| std::array::from_fn(|_| line.clone())),
             rgb: std::array::from_fn(|_| line.clone()),
             taps: Taps::new(columns, 1, 0),
         }
@@ -159,47 +167,63 @@ impl Yuv {
 
     fn line(&mut self, level: Level, planes: &Planes<'_>, row: Position, out: [&mut [f32]; 3]) {
         let last = self.chroma_rows.len() - 1;
-        let luma_rows = [row.index, (row.index + 1).min(last)];
-        for (i, y) in luma_rows.into_iter().enumerate() {
-            self.chroma_row(level, planes, self.chroma_rows[y], i);
+        let luma_rows = Between::new(row.index, (row.index + 1).min(last), row.weight);
+        self.row(level, planes, luma_rows.near, 0);
+        // Where the line lies on a row, as all do at a scale of 3, the other is not needed.
+        if luma_rows.share != 0 {
+            self.row(level, planes, luma_rows.far, 1);
         }
-        let [[u0, v0], [u1, v1]] = &self.wide;
-        let y = luma_rows.map(|y| plane_row(planes, 0, y));
-        let rows = YuvRows { y, u: [u0, u1], v: [v0, v1], weight: row.weight };
-        match planes.format.sample_bytes() {
-            1 => level.yuv_to_rgb_u8(&rows, &self.matrix, &mut self.rgb),
-            _ => level.yuv_to_rgb_u16(&rows, planes.format.shift.into(), &self.matrix, &mut self.rgb),
-        }
+        let [near, far] = self.wide.each_ref().map(|[y, u, v]| YuvRow { y, u, v });
+        let rows = Between { near, far, share: luma_rows.share };
+        level.yuv_to_rgb(rows, &self.matrix, &mut self.rgb);
         for ((line, norm), out) in self.rgb.iter().zip(self.norm).zip(out) {
-            level.resample(line, &self.taps, norm, out);
+            level.resample_i16(line, &self.taps, norm, out);
         }
     }
 
-    /// U and V of one luma row, at full width.
-    fn chroma_row(&mut self, level: Level, planes: &Planes<'_>, at: Position, i: usize) {
-        for plane in self.chroma[0].plane..=self.chroma[1].plane.max(self.chroma[0].plane) {
-            let line = &mut self.blended[plane - 1];
-            let step = self.chroma[0].step;
-            blend(level, planes, plane, at, &mut line[step..]);
-            repeat_ends(line, step);
+    /// Y, U and V codes of luma row `y`, at full width.
+    fn row(&mut self, level: Level, planes: &Planes<'_>, y: usize, i: usize) {
+        let [luma, chroma @ ..] = &mut self.wide[i];
+        let row = plane_row(planes, 0, y);
+        codes(level, planes, Between::new(row, row, 0.0), luma);
+        let (at, step) = (self.chroma_rows[y], self.chroma[0].step);
+        for plane in 1..planes.format.plane_count() {
+            let [a, b] = neighbours(planes, plane, at);
+            let rows = Between::new(a, b, at.weight);
+            if matches!(self.widen, Widen::Not) {
+                codes(level, planes, rows, &mut chroma[plane - 1]);
+                continue;
+            }
+            codes(level, planes, rows, &mut self.blended[plane - 1][step..]);
+            repeat_ends(&mut self.blended[plane - 1], step);
         }
-        for (c, component) in self.chroma.iter().enumerate() {
-            let (line, wide) = (&self.blended[component.plane - 1], &mut self.wide[i][c]);
+        for (c, (component, wide)) in self.chroma.iter().zip(chroma).enumerate() {
+            let line = &self.blended[component.plane - 1];
             match &self.widen {
-                Widen::Double { before, after } if component.step == 1 => {
+                Widen::Not => {}
+                Widen::Double { before, after } if step == 1 => {
                     level.double_single(line, *before, *after, wide);
                 }
                 Widen::Double { before, after } => {
                     level.double_paired(&line[component.first..], *before, *after, wide);
                 }
-                Widen::Table(taps) => level.resample(line, &taps[c], Affine::IDENTITY, wide),
+                Widen::Table(taps) => level.widen(line, &taps[c], wide),
             }
         }
     }
 }
 
+/// 12-bit codes between two rows of samples.
+fn codes(level: Level, planes: &Planes<'_>, rows: Between<&[u8]>, out: &mut [i16]) {
+    let PixelFormat { bits, shift, .. } = planes.format;
+    match planes.format.sample_bytes() {
+        1 => level.codes_u8(rows, out),
+        _ => level.codes_u16(rows, BitPlace { shift, unused: 16 - bits }, out),
+    }
+}
+
 /// Copies the first and the last sample outwards.
-fn repeat_ends(line: &mut [f32], step: usize) {
+fn repeat_ends(line: &mut [i16], step: usize) {
     let end = line.len();
     line.copy_within(step..2 * step, 0);
     line.copy_within(end - 2 * step..end - step, end - step);
@@ -211,11 +235,15 @@ fn plane_row<'a>(planes: &Planes<'a>, plane: usize, y: usize) -> &'a [u8] {
     &planes.data[plane][start..start + row_bytes]
 }
 
+/// The two rows of a plane that a position lies between.
+fn neighbours<'a>(planes: &Planes<'a>, plane: usize, at: Position) -> [&'a [u8]; 2] {
+    let (rows, _) = planes.format.plane_shape(plane, planes.size);
+    [at.index, at.index + 1].map(|y| plane_row(planes, plane, y.min(rows - 1)))
+}
+
 /// Blends two neighbouring rows of a plane into the front of `out`.
 fn blend(level: Level, planes: &Planes<'_>, plane: usize, at: Position, out: &mut [f32]) {
-    let (rows, _) = planes.format.plane_shape(plane, planes.size);
-    let row = |index: usize| plane_row(planes, plane, index.min(rows - 1));
-    let (a, b) = (row(at.index), row(at.index + 1));
+    let [a, b] = neighbours(planes, plane, at);
     match planes.format.sample_bytes() {
         1 => level.blend_u8(a, b, at.weight, out),
         _ => level.blend_u16(a, b, u32::from(planes.format.shift), at.weight, out),

@@ -288,16 +288,19 @@ proptest! {
     fn equals_the_naive_pass(spec in specs(), picture in pictures(), misaligned in 0usize..4) {
         let found = values(spec.element, &run_at(Level::best(), &spec, &picture, misaligned));
         let expected = naive(&spec, &picture);
+        let is_integer = spec.channels != ChannelOrder::Gray
+            && matches!(picture.format.layout, Layout::YuvPlanar { .. } | Layout::YuvSemiPlanar { .. });
+        let arithmetic = if is_integer { 0.35 } else { 0.01 };
         prop_assert_eq!(found.len(), expected.len());
         for (i, (found, expected)) in found.into_iter().zip(expected).enumerate() {
-            // Of 255: 0.01 for the arithmetic in single precision; halves and bytes add their own rounding.
+            // Of 255: 0.35 for the integer arithmetic of YUV, 0.01 in single precision; halves and bytes round.
             let unit = f64::from(spec.scale / spec.std[0].min(spec.std[1]).min(spec.std[2]));
             let rounding = match spec.element {
                 ElementType::F32 => 0.0,
                 ElementType::F16 => expected.abs() / 2048.0 + 1e-6,
                 ElementType::U8 => 0.5,
             };
-            prop_assert!((found - expected).abs() <= 0.01 * unit + rounding, "at {i}: {found} is not {expected}");
+            prop_assert!((found - expected).abs() <= arithmetic * unit + rounding, "at {i}: {found} is not {expected}");
         }
     }
 
