@@ -78,7 +78,9 @@ impl Labels {
             .map(|(_, name)| (distance(&wanted.to_lowercase(), &name.to_lowercase()), name))
             .collect();
         near.sort();
-        near.retain(|&(edits, name)| edits <= name.len().max(wanted.len()) / 2 || name.contains(wanted));
+        near.retain(|&(edits, name)| {
+            edits <= (name.len().max(wanted.len()) / 2).max(2) || name.contains(wanted)
+        });
         let near: Vec<String> = near.iter().take(NEAR).map(|(_, name)| format!("'{name}'")).collect();
         let numbers = count.map_or_else(String::new, |count| format!(" or 0 to {}", count.saturating_sub(1)));
         match (near.is_empty(), self.is_empty()) {

@@ -226,9 +226,9 @@ fn three(text: &str) -> Result<[f32; 3], &'static str> {
         .split(',')
         .map(|number| number.trim().parse::<f32>().ok().filter(|number| number.is_finite()).ok_or(EXPECTED))
         .collect::<Result<Vec<_>, _>>()?;
-    match numbers.as_slice() {
-        &[all] => Ok([all; 3]),
-        &[a, b, c] => Ok([a, b, c]),
+    match *numbers {
+        [all] => Ok([all; 3]),
+        [a, b, c] => Ok([a, b, c]),
         _ => Err(EXPECTED),
     }
 }

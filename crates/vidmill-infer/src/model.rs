@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use ort::session::Session;
 use serde::Serialize;
@@ -56,6 +57,8 @@ pub struct Model {
     info: ModelInfo,
     runtime: RuntimeInfo,
     recipe: Recipe,
+    /// The file as it was when it was hashed.
+    stamp: Stamp,
     /// The session that was made to look at the model, for the first who asks.
     first: Mutex<Option<Session>>,
 }
@@ -67,7 +70,9 @@ impl Model {
     /// When there is no usable runtime, when the file is not a model that it can load, and when the device or precision asked
     /// for cannot be had.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let unreadable = |source| Error::Read { path: path.to_owned(), source };
+        let stamp = Stamp::of(path).map_err(unreadable)?;
+        let bytes = std::fs::read(path).map_err(unreadable)?;
         let sha256 = hex(&Sha256::digest(&bytes));
         let summary = summarise_file(&bytes).unwrap_or_default();
         drop(bytes);
@@ -101,7 +106,7 @@ impl Model {
             precision: opened.precision,
             fallback: opened.fallback,
         };
-        Ok(Self { info, runtime, recipe: opened.recipe, first: Mutex::new(Some(opened.session)) })
+        Ok(Self { info, runtime, recipe: opened.recipe, stamp, first: Mutex::new(Some(opened.session)) })
     }
 
     /// What the file says about itself.
@@ -124,9 +129,42 @@ impl Model {
         let ready = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let session = match ready {
             Some(session) => session,
-            None => self.recipe.session(Runtime::get(None)?)?,
+            None => {
+                let session = self.recipe.session(Runtime::get(None)?)?;
+                self.check_unchanged()?;
+                session
+            }
         };
         Ok(Box::new(OrtPredictor::new(session, input, image.batch)))
+    }
+}
+
+impl Model {
+    /// All sessions of a model are of the file whose hash [`ModelInfo`] tells.
+    fn check_unchanged(&self) -> Result<(), Error> {
+        let path = &self.info.path;
+        match Stamp::of(path) {
+            Ok(stamp) if stamp == self.stamp => Ok(()),
+            Ok(_) => {
+                let reason = "the file has changed since it was first opened; start again".to_owned();
+                Err(Error::Model { path: path.clone(), reason })
+            }
+            Err(source) => Err(Error::Read { path: path.clone(), source }),
+        }
+    }
+}
+
+/// What changes when a file is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { bytes: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 

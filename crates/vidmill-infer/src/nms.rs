@@ -78,7 +78,8 @@ mod tests {
                 })
                 .unwrap();
             let taken = open.remove(best);
-            open.retain(|c| c.class_id != taken.class_id || !(iou(c.rect, taken.rect) > threshold));
+            let covered = |c: &Candidate| iou(c.rect, taken.rect) > threshold;
+            open.retain(|c| c.class_id != taken.class_id || !covered(c));
             kept.push(taken);
         }
         kept
@@ -121,11 +122,12 @@ mod tests {
         fn every_dropped_box_is_covered_by_a_surer_kept_one(all in candidates(), threshold in 0.0f32..1.0) {
             let kept = suppress(all.clone(), threshold, usize::MAX);
             for dropped in all.iter().filter(|c| !kept.contains(c)) {
-                prop_assert!(kept.iter().any(|k| {
+                let covers = |k: &Candidate| {
                     k.class_id == dropped.class_id
                         && k.confidence >= dropped.confidence
                         && iou(k.rect, dropped.rect) > threshold
-                }));
+                };
+                prop_assert!(kept.iter().any(covers));
             }
         }
 

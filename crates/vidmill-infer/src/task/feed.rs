@@ -63,6 +63,15 @@ impl Values {
     const fn plain(scale: f32) -> Self {
         Self { scale, mean: [0.0; 3], std: [1.0; 3] }
     }
+
+    /// For people.
+    fn text(&self) -> String {
+        let range = if self.scale == 1.0 { "0..255" } else { "0..1" };
+        match (self.mean, self.std) {
+            ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0]) => range.to_owned(),
+            (mean, std) => format!("({range} - {mean:?}) / {std:?}"),
+        }
+    }
 }
 
 /// The whole input: what is usual for the kind, and over it what the metadata says.
@@ -93,8 +102,9 @@ pub(super) fn spec(
         false => format!("the usual for {kind}, with vidmill.{{{}}} from the metadata", said.join(", ")),
     };
     why.push(format!(
-        "values {channels:?}, (v * {} - {:?}) / {:?}, {resize:?}: {source}",
-        values.scale, values.mean, values.std
+        "values {} {}, {resize:?}: {source}",
+        format!("{channels:?}").to_uppercase(),
+        values.text()
     ));
     Ok(TensorSpec {
         size,

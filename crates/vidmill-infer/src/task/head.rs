@@ -120,9 +120,9 @@ fn class_count(
 /// `[n, boxes, 6]`, or `[boxes, 6]`.
 fn final_rows(info: &ModelInfo) -> Result<Expected, String> {
     for output in &info.outputs {
-        let (batched, dims) = match output.dims().as_slice() {
-            &[_, rows, columns] => (true, [rows, columns]),
-            &[rows, columns] => (false, [rows, columns]),
+        let (batched, dims) = match *output.dims() {
+            [_, rows, columns] => (true, [rows, columns]),
+            [rows, columns] => (false, [rows, columns]),
             _ => continue,
         };
         if dims[1].is_none_or(|columns| columns == 6) {

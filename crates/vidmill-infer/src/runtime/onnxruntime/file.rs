@@ -36,10 +36,8 @@ fn read_graph(bytes: &[u8], summary: &mut Summary, counts: &mut BTreeMap<Element
         match field? {
             (1, Value::Bytes(node)) => read_node(node, summary, counts)?,
             (5, Value::Bytes(tensor)) => count_weights(tensor, counts)?,
-            (11 | 12, Value::Bytes(value)) => {
-                if summary.not_a_tensor.is_none() && !is_tensor(value)? {
-                    summary.not_a_tensor = Some(text_field(value, 1)?);
-                }
+            (11 | 12, Value::Bytes(value)) if summary.not_a_tensor.is_none() && !is_tensor(value)? => {
+                summary.not_a_tensor = Some(text_field(value, 1)?);
             }
             _ => {}
         }

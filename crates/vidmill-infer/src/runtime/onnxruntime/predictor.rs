@@ -104,8 +104,8 @@ impl Item {
             }
             ElementType::F16 => {
                 let data: &[u16] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
-                TensorRef::from_array_view((shape, data.reinterpret_cast::<f16>()))
-                    .map(SessionInputValue::from)
+                let halves: &[f16] = data.reinterpret_cast();
+                TensorRef::from_array_view((shape, halves)).map(SessionInputValue::from)
             }
             ElementType::U8 => TensorRef::from_array_view((shape, input)).map(SessionInputValue::from),
         };
@@ -137,7 +137,10 @@ impl Output {
             TensorElementType::Int8 => self.convert(&value, |v: i8| f32::from(v))?,
             TensorElementType::Uint8 => self.convert(&value, |v: u8| f32::from(v))?,
             other => {
-                return Err(format!("output '{}' holds {other}, which is no number vidmill reads", self.name));
+                return Err(format!(
+                    "output '{}' holds {other}, which is no number vidmill reads",
+                    self.name
+                ));
             }
         }
         self.value = (kind == TensorElementType::Float32).then_some(value);

@@ -1,0 +1,340 @@
+//! Models through the real runtime: types, batches, sessions, devices.
+
+mod common;
+
+use common::{D, F16, F32, F64, INT32, INT64, Onnx, Random, U8, as_bytes};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use vidmill_image::{ElementType, Geometry, ResizeMode, Size, TensorLayout, TensorSpec};
+use vidmill_infer::runtime::onnxruntime;
+use vidmill_infer::{Device, Dim, Element, Error, LoadOptions, Model, Precision, TaskOptions, TaskPlan};
+
+const IMAGE: [D; 4] = [D::N(1), D::N(3), D::N(4), D::N(5)];
+const ANY_BATCH: [D; 4] = [D::Any("batch"), D::N(3), D::N(4), D::N(5)];
+const ITEM: usize = 3 * 4 * 5;
+
+fn spec(element: ElementType) -> TensorSpec {
+    TensorSpec { element, ..TensorSpec::yolo(Size::new(5, 4)) }
+}
+
+fn identity(element: u64, dims: &[D]) -> Onnx {
+    Onnx::new().input("x", element, dims).output("y", element, dims).node("Identity", &["x"], "y", &[])
+}
+
+fn open(onnx: &Onnx) -> Model {
+    Model::open(&onnx.save().0, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn numbers(count: usize) -> Vec<f32> {
+    let mut random = Random(7);
+    (0..count).map(|_| random.unit()).collect()
+}
+
+#[test]
+fn a_model_describes_itself() {
+    let onnx = identity(F32, &ANY_BATCH).metadata("names", "{0: 'a'}").metadata("ünï", "wörd");
+    let model = open(&onnx);
+    let info = model.info();
+    assert_eq!((info.producer.as_str(), info.opset), ("vidmill tests", Some(17)));
+    assert_eq!(info.inputs[0].shape[0], Dim::Dynamic("batch".into()));
+    assert_eq!(info.inputs[0].to_string(), "'x' f32 [batch, 3, 4, 5]");
+    assert_eq!(info.outputs[0].element, Element::F32);
+    assert_eq!(info.metadata["names"], "{0: 'a'}");
+    assert_eq!(info.metadata["ünï"], "wörd");
+    assert_eq!(info.operators["Identity"], 1);
+    assert_eq!(info.sha256.len(), 64);
+    let runtime = model.runtime();
+    assert_eq!(runtime.name, "onnxruntime");
+    assert!(runtime.version.starts_with("1."), "{}", runtime.version);
+    assert!(runtime.nodes.values().sum::<usize>() > 0);
+    assert!(serde_json::to_string(&(info, runtime)).unwrap().contains("\"device_asked\":\"auto\""));
+}
+
+#[test]
+fn the_hash_is_the_files() {
+    let file = common::File::with(&identity(F32, &IMAGE).build());
+    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let told = std::process::Command::new("sha256sum").arg(&file.0).output().unwrap();
+    assert!(String::from_utf8(told.stdout).unwrap().starts_with(&model.info().sha256));
+}
+
+#[test]
+fn f32_goes_through_in_batches() {
+    let model = open(&identity(F32, &ANY_BATCH));
+    let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
+    for batch in [1, 3, 2] {
+        let input = numbers(batch * ITEM);
+        let outputs = predictor.predict(as_bytes(&input), batch).unwrap();
+        let y = outputs.get("y").unwrap();
+        assert_eq!((y.shape, y.data), ([batch, 3, 4, 5].as_slice(), input.as_slice()));
+        assert_eq!(outputs.batch(), batch);
+        assert!(outputs.get("z").is_none());
+    }
+}
+
+#[test]
+fn f16_and_u8_inputs_are_taken_and_given_back_as_f32() {
+    let model = open(&identity(F16, &IMAGE));
+    let halves: Vec<f16> = numbers(ITEM).into_iter().map(f16::from_f32).collect();
+    let input: Vec<u8> = bytemuck::cast_slice(halves.as_slice().reinterpret_cast()).to_vec();
+    let mut predictor = model.session(&spec(ElementType::F16)).unwrap();
+    let outputs = predictor.predict(&input, 1).unwrap();
+    let expected: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
+    assert_eq!(outputs.get("y").unwrap().data, expected);
+
+    let dims = [D::N(1), D::N(4), D::N(5), D::N(3)];
+    let model = open(&identity(U8, &dims));
+    let spec = TensorSpec { layout: TensorLayout::Nhwc, ..spec(ElementType::U8) };
+    let input: Vec<u8> = (0..ITEM as u8).map(|n| n * 4).collect();
+    let mut predictor = model.session(&spec).unwrap();
+    let outputs = predictor.predict(&input, 1).unwrap();
+    let y = outputs.get("y").unwrap();
+    assert_eq!(y.shape, [1, 4, 5, 3]);
+    assert!(y.data.iter().zip(&input).all(|(&out, &byte)| out == f32::from(byte)));
+}
+
+#[test]
+fn outputs_of_every_number_type_become_f32() {
+    for element in [F16, F64, INT64, INT32, U8] {
+        let onnx = Onnx::new().input("x", F32, &IMAGE).output("y", element, &IMAGE).node(
+            "Cast",
+            &["x"],
+            "y",
+            &[("to", element)],
+        );
+        let model = open(&onnx);
+        let input: Vec<f32> = (0..ITEM).map(|n| n as f32).collect();
+        let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
+        let outputs = predictor.predict(as_bytes(&input), 1).unwrap();
+        assert_eq!(outputs.get("y").unwrap().data, input, "type {element}");
+    }
+}
+
+#[test]
+fn an_output_may_be_empty() {
+    let onnx = Onnx::new().input("x", F32, &IMAGE).output("y", INT64, &[D::N(4), D::Any("found")]).node(
+        "NonZero",
+        &["x"],
+        "y",
+        &[],
+    );
+    let model = open(&onnx);
+    let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
+    let outputs = predictor.predict(as_bytes(&[0.0; ITEM]), 1).unwrap();
+    assert_eq!(
+        (outputs.get("y").unwrap().shape, outputs.get("y").unwrap().data),
+        ([4, 0].as_slice(), [].as_slice())
+    );
+    let mut input = [0.0; ITEM];
+    input[7] = 1.0;
+    let outputs = predictor.predict(as_bytes(&input), 1).unwrap();
+    assert_eq!(outputs.get("y").unwrap().data, [0.0, 0.0, 1.0, 2.0]);
+}
+
+#[test]
+fn wrong_batches_and_bytes_are_refused_and_the_predictor_goes_on() {
+    let model = open(&identity(F32, &[D::N(2), D::N(3), D::N(4), D::N(5)]));
+    let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
+    let input = numbers(2 * ITEM + 1);
+    let bytes = as_bytes(&input);
+    let error = predictor.predict(&bytes[..ITEM * 4], 1).unwrap_err();
+    assert!(matches!(error, Error::BatchSize { found: 1, .. }), "{error}");
+    assert!(matches!(predictor.predict(&[], 0), Err(Error::BatchSize { .. })));
+    let error = predictor.predict(&bytes[..ITEM * 4], 2).unwrap_err();
+    assert!(matches!(error, Error::InputBytes { batch: 2, expected: 480, found: 240 }), "{error}");
+    let error = predictor.predict(&bytes[1..2 * ITEM * 4 + 1], 2).unwrap_err();
+    assert!(matches!(error, Error::InputAlignment { needed: 4 }), "{error}");
+    let outputs = predictor.predict(&bytes[..2 * ITEM * 4], 2).unwrap();
+    assert_eq!(outputs.get("y").unwrap().data, &input[..2 * ITEM]);
+}
+
+#[test]
+fn a_plan_that_does_not_fit_the_model_is_refused() {
+    let model = open(&identity(F32, &IMAGE));
+    for wrong in [
+        spec(ElementType::F16),
+        TensorSpec::yolo(Size::new(4, 5)),
+        TensorSpec { layout: TensorLayout::Nhwc, ..spec(ElementType::F32) },
+    ] {
+        let error = model.session(&wrong).err().expect("a session was made");
+        assert!(matches!(error, Error::Input { .. }), "{error}");
+        assert!(error.to_string().contains("'x' f32 [1, 3, 4, 5]"), "{error}");
+    }
+}
+
+/// A convolution with enough channels that threads split it.
+fn convolution() -> Onnx {
+    let dims = [D::Any("n"), D::N(3), D::N(64), D::N(64)];
+    let mut random = Random(3);
+    let weights: Vec<f32> = (0..32 * 3 * 9).map(|_| random.unit() - 0.5).collect();
+    Onnx::new()
+        .input("x", F32, &dims)
+        .output("y", F32, &[D::Any("n"), D::N(32), D::N(62), D::N(62)])
+        .weights("w", &[32, 3, 3, 3], &weights)
+        .node("Conv", &["x", "w"], "y", &[])
+}
+
+#[test]
+fn sessions_agree_bit_by_bit_whatever_their_number_and_threads() {
+    let file = convolution().save();
+    let input = numbers(2 * 3 * 64 * 64);
+    let spec = TensorSpec::yolo(Size::new(64, 64));
+    let mut seen: Vec<Vec<u32>> = Vec::new();
+    for threads in [1, 2, 0] {
+        let options = LoadOptions { threads, device: Device::Cpu, ..LoadOptions::default() };
+        let model = Model::open(&file.0, &options).unwrap();
+        let mut sessions = [model.session(&spec).unwrap(), model.session(&spec).unwrap()];
+        for predictor in &mut sessions {
+            for _ in 0..2 {
+                let outputs = predictor.predict(as_bytes(&input), 2).unwrap();
+                seen.push(outputs.get("y").unwrap().data.iter().map(|value| value.to_bits()).collect());
+            }
+            let alone = predictor.predict(as_bytes(&input[..3 * 64 * 64]), 1).unwrap();
+            let half: Vec<u32> = alone.get("y").unwrap().data.iter().map(|value| value.to_bits()).collect();
+            assert_eq!(half, seen[0][..half.len()]);
+        }
+    }
+    assert!(seen.iter().all(|bits| *bits == seen[0]));
+}
+
+#[test]
+fn predictors_work_side_by_side() {
+    let file = convolution().save();
+    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let spec = TensorSpec::yolo(Size::new(64, 64));
+    let input = numbers(3 * 64 * 64);
+    let results: Vec<Vec<f32>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut predictor = model.session(&spec).unwrap();
+                let input = &input;
+                scope.spawn(move || {
+                    let run =
+                        |_| predictor.predict(as_bytes(input), 1).unwrap().get("y").unwrap().data.to_vec();
+                    (0..5).map(run).next_back().unwrap()
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(results.iter().all(|result| *result == results[0]));
+}
+
+#[test]
+fn a_file_that_changes_under_a_model_gives_no_more_sessions() {
+    let file = convolution().save();
+    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let spec = TensorSpec::yolo(Size::new(64, 64));
+    assert!(model.session(&spec).is_ok() && model.session(&spec).is_ok());
+    std::fs::write(&file.0, convolution().metadata("more", "words").build()).unwrap();
+    let error = model.session(&spec).err().expect("a session was made of another file");
+    assert!(error.to_string().contains("changed"), "{error}");
+}
+
+#[test]
+fn any_size_is_fed_as_planned() {
+    let dims = [D::Any("batch"), D::N(3), D::Any("height"), D::Any("width")];
+    let model = open(&identity(F32, &dims));
+    let spec = TensorSpec::yolo(Size::new(6, 2));
+    let input = numbers(2 * 36);
+    let mut predictor = model.session(&spec).unwrap();
+    let outputs = predictor.predict(as_bytes(&input), 2).unwrap();
+    assert_eq!(outputs.get("y").unwrap().shape, [2, 3, 2, 6]);
+}
+
+#[test]
+fn a_detector_runs_from_file_to_boxes() {
+    // Two boxes of 8400, in columns: one car at (100, 80) of 40x20, one below the threshold.
+    let (columns, rows) = (84, 7);
+    let mut out = vec![0.0f32; columns * rows];
+    for (row, value) in [100.0, 80.0, 40.0, 20.0, 0.1, 0.8, 0.2].into_iter().enumerate() {
+        out[row * columns + 5] = value;
+        out[row * columns + 9] = value / 10.0;
+    }
+    let onnx = Onnx::new()
+        .input("images", F32, &[D::N(1), D::N(3), D::N(64), D::N(64)])
+        .output("output0", F32, &[D::N(1), D::N(7), D::N(84)])
+        .weights("answer", &[1, 7, 84], &out)
+        .node("Identity", &["answer"], "output0", &[])
+        .metadata("names", "{0: 'person', 1: 'car', 2: 'dog'}")
+        .metadata("task", "detect");
+    let model = open(&onnx);
+    let plan = TaskPlan::recognise(model.info(), &TaskOptions::default()).unwrap();
+    assert_eq!(plan.kind().to_string(), "yolov8");
+    let mut predictor = model.session(plan.spec()).unwrap();
+    let outputs = predictor.predict(as_bytes(&vec![0.0; 3 * 64 * 64]), 1).unwrap();
+    let geometry = Geometry::new(Size::new(128, 128), Size::new(64, 64), ResizeMode::Letterbox);
+    let found = plan.decode(&outputs, 0, &geometry).unwrap();
+    assert_eq!(found.len(), 0, "the box lies outside of a 64x64 input");
+    let geometry = Geometry::new(Size::new(300, 300), Size::new(600, 600), ResizeMode::Stretch);
+    let found = plan.decode(&outputs, 0, &geometry).unwrap();
+    assert_eq!(found.len(), 1);
+    let rect = found[0].rect;
+    assert_eq!([rect.x1, rect.y1, rect.x2, rect.y2], [40.0, 35.0, 60.0, 45.0]);
+    assert_eq!((found[0].confidence, found[0].class_id), (0.8, 1));
+    assert_eq!(plan.labels().name(1), "car");
+}
+
+fn options(device: Device, precision: Precision) -> LoadOptions {
+    LoadOptions { device, precision, ..LoadOptions::default() }
+}
+
+#[test]
+fn the_cpu_is_the_cpu_alone() {
+    let model = Model::open(&convolution().save().0, &options(Device::Cpu, Precision::Auto)).unwrap();
+    let runtime = model.runtime();
+    assert_eq!(runtime.provider, "CPUExecutionProvider");
+    assert_eq!(runtime.nodes.keys().collect::<Vec<_>>(), ["CPUExecutionProvider"]);
+    assert_eq!((runtime.precision.as_str(), &runtime.fallback), ("f32", &None));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
+    let file = convolution().save();
+    let (_, providers) = onnxruntime::load(None).unwrap();
+    for (device, provider, remedy) in [
+        (Device::Cuda(0), "CUDAExecutionProvider", "onnxruntime-gpu"),
+        (Device::TensorRt(1), "TensorrtExecutionProvider", "TensorRT 10"),
+        (Device::OpenVino, "OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    ] {
+        match Model::open(&file.0, &options(device, Precision::Auto)) {
+            Ok(model) => assert_eq!(model.runtime().provider, provider),
+            Err(error @ Error::Device { .. }) => {
+                let message = error.to_string();
+                assert!(message.contains(&device.to_string()), "{message}");
+                if !providers.iter().any(|name| name == provider) {
+                    assert!(message.contains(provider) && message.contains(remedy), "{message}");
+                }
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn precision_is_the_models_own_or_an_error() {
+    let halves: Vec<f16> = (0..ITEM).map(|n| f16::from_f32(n as f32)).collect();
+    let half = Onnx::new()
+        .input("x", F16, &IMAGE)
+        .output("y", F16, &IMAGE)
+        .half_weights("w", &[1, 3, 4, 5], &halves)
+        .node("Add", &["x", "w"], "y", &[])
+        .save();
+    let full = convolution().save();
+    let open = |file: &common::File, precision| Model::open(&file.0, &options(Device::Cpu, precision));
+    assert_eq!(open(&half, Precision::Auto).unwrap().runtime().precision, "f16");
+    assert_eq!(open(&half, Precision::F16).unwrap().runtime().precision, "f16");
+    assert_eq!(open(&full, Precision::F32).unwrap().runtime().precision, "f32");
+    for (file, precision) in [(&full, Precision::F16), (&full, Precision::Bf16), (&half, Precision::F32)] {
+        assert!(matches!(open(file, precision), Err(Error::Precision { .. })));
+    }
+}
+
+#[test]
+fn a_process_has_one_runtime_library() {
+    let (found, providers) = onnxruntime::load(None).unwrap();
+    assert!(providers.iter().any(|name| name == "CPUExecutionProvider"));
+    assert_eq!(onnxruntime::load(Some(&found.path)).unwrap().0, found);
+    let error = onnxruntime::load(Some("/nonexistent/libonnxruntime.so".as_ref())).unwrap_err();
+    assert!(matches!(error, Error::RuntimeLoaded { .. }), "{error}");
+}
