@@ -27,10 +27,11 @@ fn main() -> ExitCode {
     .into()
 }
 
-/// Warnings and errors go to standard error; `VIDMILL_LOG` asks for more or less.
+/// Warnings and errors go to standard error; `VIDMILL_LOG` asks for more or less. What FFmpeg says of damaged files, packet
+/// by packet, is left to those who ask: the run tells the sum.
 fn begin_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("VIDMILL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ffmpeg=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
