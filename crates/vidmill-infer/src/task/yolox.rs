@@ -49,6 +49,10 @@ impl Yolox {
         let mut found = Vec::new();
         for index in 0..table.rows {
             let row = table.row(index);
+            // Class scores are sigmoids, at most 1.
+            if row[4] <= thresholds.conf {
+                continue;
+            }
             let (class, score) = best(&row[5..]);
             let (class_id, confidence) = (place(class), row[4] * score);
             if !thresholds.pass(confidence, class_id) {
