@@ -28,7 +28,6 @@ struct Request {
     size: Size,
     color: ColorSpec,
     rotation: Rotation,
-    siting: ChromaSiting,
     spec: TensorSpec,
     repeat: u32,
 }
@@ -38,7 +37,7 @@ fn main() -> Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let planes = lend(&request, &bytes)?;
-    let mut preprocess = Preprocess::with_siting(&request.spec, &planes, request.siting)?;
+    let mut preprocess = Preprocess::for_planes(&request.spec, &planes)?;
     let mut out = vec![0; request.spec.item_bytes()];
     preprocess.run(&planes, &mut out)?;
     if request.repeat > 0 {
@@ -86,7 +85,6 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request> {
         size: Size::new(0, 0),
         color: ColorSpec::default(),
         rotation: Rotation::None,
-        siting: ChromaSiting::default(),
         spec: TensorSpec::yolo(Size::new(640, 640)),
         repeat: 0,
     };
@@ -115,7 +113,7 @@ fn apply(request: &mut Request, flag: &str, value: &str) -> Result<()> {
                 ("top-left", ChromaSiting::TopLeft),
                 ("top", ChromaSiting::Top),
             ];
-            request.siting = choose(value, &names)?;
+            request.color.siting = choose(value, &names)?;
         }
         "--rotation" => request.rotation = rotation(value)?,
         "--mode" => spec.resize = mode(value)?,

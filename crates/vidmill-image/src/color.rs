@@ -31,14 +31,14 @@ pub enum ColorRange {
 /// Where subsampled chroma stands between the luma samples that share it (ITU-T H.273, "ChromaLocType").
 ///
 /// Streams say it, or their standard does: H.264, HEVC, MPEG-2 and MPEG-4 left, JPEG and MPEG-1 centre, HDR often top
-/// left. FFmpeg's swscale takes what is unspecified as centre, along both axes.
+/// left. Most streams do not say; like FFmpeg's swscale, vidmill takes these as centre.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChromaSiting {
-    /// On the first luma column, between the luma rows. Also the default: what most video is.
-    #[default]
+    /// On the first luma column, between the luma rows.
     Left,
-    /// Between the luma columns and between the rows.
+    /// Between the luma columns and between the rows. Also the default.
+    #[default]
     Center,
     /// On the first luma column and row.
     TopLeft,
@@ -46,13 +46,22 @@ pub enum ChromaSiting {
     Top,
 }
 
-/// How a picture's samples turn into RGB. RGB pictures ignore both: they are taken as full range.
+/// How a picture's samples turn into RGB. RGB pictures ignore it all: they are taken as full range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ColorSpec {
     /// The YUV to RGB matrix.
     pub matrix: ColorMatrix,
     /// The range of codes.
     pub range: ColorRange,
+    /// Where subsampled chroma stands.
+    pub siting: ChromaSiting,
+}
+
+impl ColorSpec {
+    /// The matrix and range, with chroma where it is taken to be when nothing says.
+    pub const fn new(matrix: ColorMatrix, range: ColorRange) -> Self {
+        Self { matrix, range, siting: ChromaSiting::Center }
+    }
 }
 
 impl ColorMatrix {
@@ -71,6 +80,6 @@ impl ColorMatrix {
 impl Default for ColorSpec {
     /// BT.601, limited: what software takes untagged video for.
     fn default() -> Self {
-        Self { matrix: ColorMatrix::Bt601, range: ColorRange::Limited }
+        Self::new(ColorMatrix::Bt601, ColorRange::Limited)
     }
 }

@@ -4,7 +4,7 @@
 //! the range is limited for YUV, and full for grey (as swscale takes it) and for FFmpeg's yuvj formats.
 //! RGB is full range and has no matrix; the one given for it is what a conversion to YUV uses.
 
-use vidmill_image::{ColorMatrix, ColorRange, ColorSpec};
+use vidmill_image::{ChromaSiting, ColorMatrix, ColorRange, ColorSpec};
 
 use crate::ffi::RawColor;
 
@@ -28,6 +28,8 @@ pub(crate) struct Tags {
     pub matrix: i32,
     /// AVColorRange.
     pub range: i32,
+    /// AVChromaLocation.
+    pub chroma_location: i32,
     pub content: Content,
     pub lines: u32,
     pub is_image: bool,
@@ -53,7 +55,11 @@ pub(crate) fn resolve(tags: Tags) -> Resolved {
     let default_matrix =
         if tags.is_image || tags.lines < HD_LINES { ColorMatrix::Bt601 } else { ColorMatrix::Bt709 };
     Resolved {
-        spec: ColorSpec { matrix: matrix.unwrap_or(default_matrix), range: range.unwrap_or(default_range) },
+        spec: ColorSpec {
+            matrix: matrix.unwrap_or(default_matrix),
+            range: range.unwrap_or(default_range),
+            siting: siting(tags.chroma_location),
+        },
         // Grey needs no matrix, RGB has none.
         matrix_assumed: matrix.is_none() && matches!(tags.content, Content::Yuv | Content::FullRangeYuv),
         range_assumed: range.is_none(),
@@ -70,6 +76,16 @@ fn tagged_matrix(tag: i32) -> Option<ColorMatrix> {
         7 => Some(ColorMatrix::Smpte240m),
         9 | 10 => Some(ColorMatrix::Bt2020),
         _ => None,
+    }
+}
+
+/// Where chroma stands by its tag; the two bottom positions, which hardly any stream has, by the nearest there is.
+fn siting(tag: i32) -> ChromaSiting {
+    match tag {
+        1 | 5 => ChromaSiting::Left,
+        3 => ChromaSiting::TopLeft,
+        4 => ChromaSiting::Top,
+        _ => ChromaSiting::Center,
     }
 }
 
@@ -93,12 +109,19 @@ pub(crate) fn raw(spec: ColorSpec) -> RawColor {
 mod tests {
     use super::*;
 
-    const UNTAGGED: Tags = Tags { matrix: 2, range: 0, content: Content::Yuv, lines: 1080, is_image: false };
+    const UNTAGGED: Tags = Tags {
+        matrix: 2,
+        range: 0,
+        chroma_location: 0,
+        content: Content::Yuv,
+        lines: 1080,
+        is_image: false,
+    };
 
     #[test]
     fn untagged_streams_get_the_defaults_and_say_so() {
         let hd = resolve(UNTAGGED);
-        assert_eq!(hd.spec, ColorSpec { matrix: ColorMatrix::Bt709, range: ColorRange::Limited });
+        assert_eq!(hd.spec, ColorSpec::new(ColorMatrix::Bt709, ColorRange::Limited));
         assert!(hd.matrix_assumed && hd.range_assumed);
         assert_eq!(resolve(Tags { lines: 719, ..UNTAGGED }).spec.matrix, ColorMatrix::Bt601);
         assert_eq!(resolve(Tags { is_image: true, ..UNTAGGED }).spec.matrix, ColorMatrix::Bt601);
@@ -108,12 +131,20 @@ mod tests {
     #[test]
     fn tags_win() {
         let tagged = resolve(Tags { matrix: 9, range: 2, ..UNTAGGED });
-        assert_eq!(tagged.spec, ColorSpec { matrix: ColorMatrix::Bt2020, range: ColorRange::Full });
+        assert_eq!(tagged.spec, ColorSpec::new(ColorMatrix::Bt2020, ColorRange::Full));
         assert!(!tagged.matrix_assumed && !tagged.range_assumed);
         let gray = resolve(Tags { range: 1, content: Content::Gray, ..UNTAGGED });
         assert_eq!(gray.spec.range, ColorRange::Limited);
         let rgb = resolve(Tags { range: 1, content: Content::Rgb, ..UNTAGGED });
         assert_eq!(rgb.spec.range, ColorRange::Full, "a range tag means nothing for RGB");
+    }
+
+    #[test]
+    fn chroma_stands_where_the_tag_says() {
+        let sited = |chroma_location| resolve(Tags { chroma_location, ..UNTAGGED }).spec.siting;
+        let all = [0, 1, 2, 3, 4].map(sited);
+        use ChromaSiting::{Center, Left, Top, TopLeft};
+        assert_eq!(all, [Center, Left, Center, TopLeft, Top]);
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub(crate) fn resolve_color(raw: &RawFrame, is_image: bool) -> Option<color::Res
     Some(color::resolve(Tags {
         matrix: raw.matrix(),
         range: raw.range(),
+        chroma_location: raw.chroma_location(),
         content: format::content(&description),
         lines: u32::try_from(raw.height()).ok()?,
         is_image,

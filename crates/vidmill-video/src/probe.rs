@@ -153,6 +153,7 @@ fn stream_color(stream: &StreamFacts, is_image: bool) -> Option<Resolved> {
     Some(color::resolve(Tags {
         matrix: stream.matrix,
         range: stream.range,
+        chroma_location: 0, // Frames have their own; a probe does not tell it.
         content: format::content(&description),
         lines: side(stream.height),
         is_image,

@@ -6,7 +6,7 @@ use crate::ffi::{self, EncoderSetup, FfmpegError, Options, Packet, RawColor, Raw
 use crate::{Error, color};
 
 /// JFIF's colours.
-const JPEG_COLOR: ColorSpec = ColorSpec { matrix: ColorMatrix::Bt601, range: ColorRange::Full };
+const JPEG_COLOR: ColorSpec = ColorSpec::new(ColorMatrix::Bt601, ColorRange::Full);
 
 /// The mjpeg encoder's quantiser: 1 is best, 2 is what FFmpeg's users call high quality.
 const JPEG_QUANTISER: i32 = 2;

@@ -8,7 +8,7 @@ use vidmill_video::{
     DecodeOptions, Decoder, EncodeOptions, Encoder, Error, Provenance, Rational, Step, probe, write_image,
 };
 
-const COLOR: ColorSpec = ColorSpec { matrix: ColorMatrix::Bt709, range: ColorRange::Limited };
+const COLOR: ColorSpec = ColorSpec::new(ColorMatrix::Bt709, ColorRange::Limited);
 
 /// A picture that differs from one `n` to the next, and from one corner to the other.
 fn picture(size: Size, n: i64) -> Picture {
@@ -89,7 +89,7 @@ fn pictures_and_tags_survive() {
         (ColorMatrix::Bt2020, ColorRange::Limited),
     ] {
         let path = scratch.path("tagged.mp4");
-        let color = ColorSpec { matrix, range };
+        let color = ColorSpec::new(matrix, range);
         let options = EncodeOptions { color, crf: 4, ..options(Size::new(98, 66), (1, 25)) };
         encode(&path, &options, &[0, 1, 2]);
         let found = probe(&path).unwrap();
@@ -211,7 +211,7 @@ fn rgb_at(frame: &vidmill_video::Frame, x: usize, y: usize) -> [f64; 3] {
         let at = y * planes.stride[0] + 3 * x;
         return [0, 1, 2].map(|c| f64::from(planes.data[0][at + c]));
     }
-    assert_eq!(planes.color, ColorSpec { matrix: ColorMatrix::Bt601, range: ColorRange::Full });
+    assert_eq!(planes.color, ColorSpec::new(ColorMatrix::Bt601, ColorRange::Full));
     let luma = f64::from(planes.data[0][y * planes.stride[0] + x]);
     let chroma = |plane: usize| f64::from(planes.data[plane][y / 2 * planes.stride[plane] + x / 2]) - 128.0;
     let (r, b) = (luma + 1.402 * chroma(2), luma + 1.772 * chroma(1));

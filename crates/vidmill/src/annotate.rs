@@ -47,7 +47,7 @@ impl Annotator {
     }
 
     fn new(target: Target) -> Self {
-        let color = ColorSpec { matrix: ColorMatrix::Bt601, range: ColorRange::Limited };
+        let color = ColorSpec::new(ColorMatrix::Bt601, ColorRange::Limited);
         // Takes each frame's own size and colour before anything is drawn.
         Self { target, picture: Picture::new(Size::new(2, 2), color), painter: Painter::new() }
     }

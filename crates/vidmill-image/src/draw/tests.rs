@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{ColorMatrix, ColorRange, ColorSpec};
 
-const FULL: ColorSpec = ColorSpec { matrix: ColorMatrix::Bt601, range: ColorRange::Full };
+const FULL: ColorSpec = ColorSpec::new(ColorMatrix::Bt601, ColorRange::Full);
 
 fn gray(w: u32, h: u32) -> Picture {
     let mut picture = Picture::new(Size::new(w, h), FULL);

@@ -86,10 +86,8 @@ proptest! {
 
     #[test]
     fn colours_survive_the_codes(r: u8, g: u8, b: u8, matrix in 0usize..3, full: bool) {
-        let color = ColorSpec {
-            matrix: [ColorMatrix::Bt601, ColorMatrix::Bt709, ColorMatrix::Bt2020][matrix],
-            range: if full { ColorRange::Full } else { ColorRange::Limited },
-        };
+        let matrix = [ColorMatrix::Bt601, ColorMatrix::Bt709, ColorMatrix::Bt2020][matrix];
+        let color = ColorSpec::new(matrix, if full { ColorRange::Full } else { ColorRange::Limited });
         let mut picture = Picture::new(Size::new(3, 3), color);
         picture.fill([r, g, b]);
         for pixel in rgb(&picture.planes()).chunks(3) {

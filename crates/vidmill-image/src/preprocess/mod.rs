@@ -18,7 +18,7 @@ mod write;
 use crate::geometry::{Orientation, fit};
 use crate::kernel::Level;
 use crate::{
-    ChromaSiting, ColorSpec, Geometry, PixelFormat, Planes, PlanesError, Rotation, Size, TensorSpec,
+    ColorSpec, Geometry, PixelFormat, Planes, PlanesError, Rotation, Size, TensorSpec,
 };
 
 use axis::Axis;
@@ -116,13 +116,11 @@ struct Kind {
     format: PixelFormat,
     size: Size,
     color: ColorSpec,
-    siting: ChromaSiting,
     rotation: Rotation,
 }
 
 impl Preprocess {
-    /// Plans for pictures of `format`, decoded `size`, `color` and `rotation`, with the [default](ChromaSiting) siting
-    /// of chroma.
+    /// Plans for pictures of `format`, decoded `size`, `color` and `rotation`.
     ///
     /// # Errors
     /// When the format cannot be read, a side is out of range, or the normalisation is not finite.
@@ -133,24 +131,7 @@ impl Preprocess {
         color: ColorSpec,
         rotation: Rotation,
     ) -> Result<Self, PlanError> {
-        let kind = Kind { format, size, color, siting: ChromaSiting::default(), rotation };
-        Self::for_kind(spec, kind)
-    }
-
-    /// The same plan for pictures whose chroma stands at `siting`.
-    ///
-    /// # Errors
-    /// As [`Preprocess::new`].
-    pub fn with_siting(
-        spec: &TensorSpec,
-        planes: &Planes<'_>,
-        siting: ChromaSiting,
-    ) -> Result<Self, PlanError> {
-        let Planes { format, size, color, rotation, .. } = *planes;
-        Self::for_kind(spec, Kind { format, size, color, siting, rotation })
-    }
-
-    fn for_kind(spec: &TensorSpec, kind: Kind) -> Result<Self, PlanError> {
+        let kind = Kind { format, size, color, rotation };
         check(spec, kind.format, kind.size)?;
         let displayed = kind.size.rotated(kind.rotation);
         let orientation = kind.rotation.orientation();
@@ -202,7 +183,7 @@ impl Preprocess {
     /// Whether `planes` are of the format, size, colour and rotation that this plan is for.
     pub fn fits(&self, planes: &Planes<'_>) -> bool {
         let Planes { format, size, color, rotation, .. } = *planes;
-        self.kind == Kind { format, size, color, rotation, siting: self.kind.siting }
+        self.kind == Kind { format, size, color, rotation }
     }
 
     /// Name of the instruction set level in use: `scalar` or `avx2`. All levels give the same bytes.

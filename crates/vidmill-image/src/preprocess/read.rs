@@ -146,7 +146,7 @@ impl Yuv {
         spec: &TensorSpec,
         columns: &[Position],
     ) -> Self {
-        let [across, down] = Siting::of(kind.siting);
+        let [across, down] = Siting::of(kind.color.siting);
         let (width, height) = (kind.size.width, kind.size.height);
         let widen = Widen::new(width, log2[0], across, chroma);
         // Even, so that whole pairs can be written, and with room for the tap beyond the last column.

@@ -14,7 +14,6 @@ struct Owned {
     size: Size,
     color: ColorSpec,
     rotation: Rotation,
-    siting: ChromaSiting,
     data: Vec<Vec<u8>>,
     stride: Vec<usize>,
 }
@@ -28,8 +27,7 @@ impl Owned {
         slack: usize,
         mut byte: impl FnMut() -> u8,
     ) -> Self {
-        let siting = ChromaSiting::default();
-        let mut owned = Self { format, size, color, rotation, siting, data: Vec::new(), stride: Vec::new() };
+        let mut owned = Self { format, size, color, rotation, data: Vec::new(), stride: Vec::new() };
         for plane in 0..format.plane_count() {
             let (rows, row) = format.plane_shape(plane, size);
             let mut data: Vec<u8> = (0..(row + slack) * (rows - 1) + row).map(|_| byte()).collect();
@@ -73,8 +71,8 @@ impl Owned {
         let (plane, step, first) = place;
         let width = (self.size.width as usize).div_ceil(1 << log2.0);
         let height = (self.size.height as usize).div_ceil(1 << log2.1);
-        let first_x = matches!(self.siting, ChromaSiting::Left | ChromaSiting::TopLeft);
-        let first_y = matches!(self.siting, ChromaSiting::Top | ChromaSiting::TopLeft);
+        let first_x = matches!(self.color.siting, ChromaSiting::Left | ChromaSiting::TopLeft);
+        let first_y = matches!(self.color.siting, ChromaSiting::Top | ChromaSiting::TopLeft);
         let place = |at: f64, log2: u8, first: bool, count: usize| {
             let half = if first { 0.0 } else { 0.5 };
             ((at + half) / f64::from(1 << log2) - half).clamp(0.0, (count - 1) as f64)
@@ -266,15 +264,15 @@ fn pictures() -> impl Strategy<Value = Owned> {
                 state ^= state << 5;
                 (state >> 11) as u8
             };
-            let color = ColorSpec { matrix, range };
-            Owned { siting, ..Owned::new(format, Size::new(w, h), color, rotation, slack, byte) }
+            let color = ColorSpec { siting, ..ColorSpec::new(matrix, range) };
+            Owned::new(format, Size::new(w, h), color, rotation, slack, byte)
         },
     )
 }
 
 fn run_at(level: Level, spec: &TensorSpec, picture: &Owned, misaligned: usize) -> Vec<u8> {
     let planes = picture.planes();
-    let mut preprocess = Preprocess::with_siting(spec, &planes, picture.siting).unwrap();
+    let mut preprocess = Preprocess::for_planes(spec, &planes).unwrap();
     preprocess.level = level;
     let mut out = vec![0xA5; spec.item_bytes() + misaligned];
     preprocess.run(&planes, &mut out[misaligned..]).unwrap();

@@ -97,6 +97,12 @@ impl RawFrame {
         unsafe { enum_field!(self.0, color_range) }
     }
 
+    /// AVChromaLocation as an integer.
+    pub fn chroma_location(&self) -> i32 {
+        // SAFETY: ours; read as an integer.
+        unsafe { enum_field!(self.0, chroma_location) }
+    }
+
     /// The decoder hid an error in this frame, or says that it may be wrong.
     pub fn is_damaged(&self) -> bool {
         // SAFETY: ours.
