@@ -63,8 +63,7 @@ def models(bikes):
     """The folder of generated models."""
 
     def write(folder):
-        frames = [frame for _, frame in support.rgb_frames(bikes)][::50]
-        make_models.write_models(folder, frames)
+        make_models.write_models(folder, support.rgb_frames(bikes, "select=not(mod(n\\,50))"))
 
     return generated("models", make_models, write)
 

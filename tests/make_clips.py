@@ -138,7 +138,7 @@ def damage(folder):
 
 def write_images(source, folder):
     """The same three frames as JPEG, PNG and WebP, in a folder each."""
-    for extension, options in (("jpg", ("-q:v", "2")), ("png", ()), ("webp", ("-lossless", "1"))):
+    for extension, options in (("jpg", ("-q:v", "2")), ("png", ()), ("webp", ("-c:v", "libwebp", "-lossless", "1"))):
         images = folder / f"images_{extension}"
         images.mkdir(exist_ok=True)
         ffmpeg("-i", source, "-vf", "scale=320:136", "-frames:v", "3", *options, images / f"%02d.{extension}")

@@ -222,7 +222,8 @@ def yolox(network, x):
     graph = network.graph
     levels = []
     for boxes, scores in heads(network, x, 4, 1 + len(NAMES), -1.5):
-        boxes = graph.emit("Mul", [boxes, graph.float(0.7)])
+        sizes = graph.constant(np.array([0, 0, 1, 1], np.float32).reshape(1, 4, 1, 1))  # e cells, more or less
+        boxes = graph.emit("Add", [graph.emit("Mul", [boxes, graph.float(0.4)]), sizes])
         levels.append(flat(graph, [boxes, graph.emit("Sigmoid", [scores])]))
     y = transposed(graph, graph.emit("Concat", levels, axis=2))
     return {"output": (y, [anchor_count(network.spec), 5 + len(NAMES)])}
@@ -237,8 +238,8 @@ def ssd(network, x):
         edges = corners(graph, boxes, stride)
         sides = (width, height, width, height)
         boxes_of.append(flat(graph, [graph.emit("Mul", [e, graph.float(1 / s)]) for e, s in zip(edges, sides)]))
-        background = graph.constant(np.array([6.0] + [0.0] * len(NAMES), np.float32).reshape(1, -1, 1, 1))
-        scores = graph.emit("Add", [graph.emit("Mul", [scores, graph.float(1.5)]), background])
+        background = graph.constant(np.array([3.2] + [0.0] * len(NAMES), np.float32).reshape(1, -1, 1, 1))
+        scores = graph.emit("Add", [graph.emit("Mul", [scores, graph.float(0.8)]), background])
         scores_of.append(flat(graph, [graph.emit("Softmax", [scores], axis=1)]))
     scores = transposed(graph, graph.emit("Concat", scores_of, axis=2))
     boxes = transposed(graph, graph.emit("Concat", boxes_of, axis=2))

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,15 +128,48 @@ def seconds_per_tick(path):
     return numerator / denominator
 
 
-def rgb_frames(path, matrix=None):
-    """Yields (PyAV frame, RGB picture) of every frame as stored, converted by swscale with the best it has.
+MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "smpte170m": "bt601", "bt2020nc": "bt2020"}
+# swscale's best: chroma interpolated at full resolution, no shortcuts in rounding.
+ACCURATE = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
-    `matrix` names swscale's matrix for streams without a tag ("ITU709", ...).
-    """
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            options = {"src_colorspace": matrix} if matrix and frame.colorspace == 2 else {}
-            yield frame, frame.reformat(format="rgb24", **options).to_ndarray()
+
+class Colors:
+    """What a stream's samples mean: its tags, and for what they leave open what vidmill promises to assume."""
+
+    def __init__(self, path):
+        stream = ffprobe_stream(path)
+        self.pixels = stream["pix_fmt"]
+        untagged = "bt709" if stream["height"] >= 720 else "bt601"
+        self.matrix = MATRICES.get(stream.get("color_space"), untagged)
+        full = stream.get("color_range") == "pc" or self.pixels.startswith(("gray", "yuvj"))
+        self.range = "full" if full else "limited"
+        location = stream.get("chroma_location", "left")
+        self.siting = "left" if location == "unspecified" else location
+
+    def scale_options(self):
+        """The same, told to swscale. Left to itself, it takes chroma to be centred and all matrices to be BT.601."""
+        limits = "pc" if self.range == "full" else "tv"
+        options = f"in_color_matrix={self.matrix}:in_range={limits}:{ACCURATE}"
+        halved = any(part in self.pixels for part in ("420", "nv12", "nv21"))
+        across, down = {"left": (0, 128), "center": (128, 128), "topleft": (0, 0)}[self.siting]
+        if halved or any(part in self.pixels for part in ("422", "411")):
+            options += f":in_h_chr_pos={across}"
+        return options + (f":in_v_chr_pos={down}" if halved else "")
+
+
+def decoding(path, filters, pixels):
+    """The ffmpeg command that writes the stored frames, filtered, as raw `pixels`."""
+    return (
+        *("ffmpeg", "-v", "error", "-noautorotate", "-i", path, "-map", "0:v:0", "-vf", filters),
+        *("-vsync", "passthrough", "-pix_fmt", pixels, "-f", "rawvideo", "-"),
+    )
+
+
+def rgb_frames(path, select="null"):
+    """The stored frames that the filter `select` passes, as one array `[n, height, width, 3]`."""
+    stream = ffprobe_stream(path)
+    raw = tool(*decoding(path, f"{select},scale={Colors(path).scale_options()},format=rgb24", "rgb24"))
+    return np.frombuffer(raw, np.uint8).reshape(-1, stream["height"], stream["width"], 3)
 
 
 def upright(picture, degrees_clockwise):

@@ -1,4 +1,4 @@
-"""The command against the hand-made chain, on the same clip and model: PyAV, letterbox, onnxruntime, reference."""
+"""The command against the hand-made chain, on the same clip and model: ffmpeg, letterbox, onnxruntime, reference."""
 
 import boxes
 import cv2
@@ -9,7 +9,10 @@ import reference
 import support
 
 CHAINS = [name for name, spec in make_models.MODELS.items() if spec.family != "embedding" and spec.size]
-SWSCALE_601 = "ITU601"
+
+
+def every(count):
+    return f"select=not(mod(n\\,{count}))"
 
 
 def agreement(run, chain, frames):
@@ -25,7 +28,7 @@ def agreement(run, chain, frames):
 @pytest.mark.parametrize("name", CHAINS)
 def test_boxes_agree_on_a_real_clip(detect, reference_for, models, bikes, name):
     run = detect(bikes, models / f"{name}.onnx", "--every", 10)
-    frames = [(10 * i, f) for i, (_, f) in enumerate(list(support.rgb_frames(bikes, SWSCALE_601))[::10])]
+    frames = [(10 * i, frame) for i, frame in enumerate(support.rgb_frames(bikes, every(10)))]
     if name == "yolov8_nan":
         failed = {record["frame"] for record in run.records if record["status"] == "failed"}
         frames = [(number, frame) for number, frame in frames if number not in failed]
@@ -38,7 +41,7 @@ def test_boxes_agree_on_a_real_clip(detect, reference_for, models, bikes, name):
 def test_boxes_sit_on_the_displayed_frame_of_a_rotated_clip(detect, reference_for, models, clips, degrees):
     path = clips / f"rotate{degrees}.mp4"
     run = detect(path, models / "yolov8.onnx")
-    turned = [np.ascontiguousarray(support.upright(f, displayed_turn(path))) for _, f in support.rgb_frames(path)]
+    turned = [np.ascontiguousarray(support.upright(f, displayed_turn(path))) for f in support.rgb_frames(path)]
     agreed, total = agreement(run, reference_for("yolov8"), enumerate(turned))
     assert total > 100
     assert agreed >= 0.98, f"{agreed:.4f} of {total} boxes agree"
@@ -46,7 +49,7 @@ def test_boxes_sit_on_the_displayed_frame_of_a_rotated_clip(detect, reference_fo
 
 def displayed_turn(path):
     """Degrees clockwise from the stored picture to the displayed one, by what cv2 does with the file."""
-    stored = [frame for _, frame in support.rgb_frames(path)][0]
+    stored = support.rgb_frames(path)[0]
     _, shown = cv2.VideoCapture(str(path)).read()
     shown = shown[..., ::-1].astype(int)
 
@@ -60,8 +63,7 @@ def displayed_turn(path):
 @pytest.mark.parametrize("name", ["bt709.mp4", "bt709_full.mp4", "bt601_full.mp4", "h264_10bit.mp4", "h264_444.mp4"])
 def test_boxes_agree_whatever_the_colours_and_pixels(detect, reference_for, models, clips, name):
     run = detect(clips / name, models / "yolov8.onnx")
-    frames = enumerate(frame for _, frame in support.rgb_frames(clips / name, SWSCALE_601))
-    agreed, total = agreement(run, reference_for("yolov8"), frames)
+    agreed, total = agreement(run, reference_for("yolov8"), enumerate(support.rgb_frames(clips / name)))
     assert total > 50
     assert agreed >= 0.97, f"{agreed:.4f} of {total} boxes agree"
 
@@ -79,7 +81,7 @@ def test_the_real_detectors_boxes_agree_with_the_hand_made_chain(detect, bikes, 
     run = detect(bikes, centernet, "--every", 25, "--conf", 0.3, "--iou", 0.5)
     session = reference.session(centernet)
     pairs = []
-    for record, (_, frame) in zip(run.records, list(support.rgb_frames(bikes, SWSCALE_601))[::25]):
+    for record, frame in zip(run.records, support.rgb_frames(bikes, every(25)), strict=True):
         pairs.append((record["detections"], centernet_by_hand(session, frame)))
     agreed, total = boxes.share(pairs, least=0.3, margin=0.05, least_iou=0.9, confidence=0.05)
     assert total >= 20

@@ -8,22 +8,7 @@ import support
 
 MEAN_LIMIT, TAIL_LIMIT = 1.0, 6.0
 PAD = 114
-MATRICES = {"bt709": "bt709", "bt470bg": "bt601", "bt2020nc": "bt2020"}
-# swscale's best: chroma interpolated at full resolution, no shortcuts in rounding.
-ACCURATE = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
-# What the streams without a tag hold: BT.601, as for every small picture; grey is full range, as FFmpeg has it.
-UNTAGGED = "bt601"
-
 CLIPS = [clip.name for clip in make_clips.FORMATS + make_clips.COLORS]
-
-
-def siting_options(pixels, siting):
-    """Tells swscale where chroma stands, in 1/256 of a luma sample; left to itself it takes it to be centred."""
-    across, down = {"left": (0, 128), "center": (128, 128), "topleft": (0, 0)}[siting]
-    if not any(part in pixels for part in ("420", "422", "411", "nv12", "nv21")):
-        return ""
-    halved = any(part in pixels for part in ("420", "nv12", "nv21"))
-    return f":in_h_chr_pos={across}" + (f":in_v_chr_pos={down}" if halved else "")
 
 
 class Picture:
@@ -31,26 +16,17 @@ class Picture:
 
     def __init__(self, path):
         stream = support.ffprobe_stream(path)
+        self.colors = support.Colors(path)
         self.size = stream["width"], stream["height"]
         self.format = stream["pix_fmt"].replace("yuvj", "yuv").replace("bgr0", "bgra")
-        self.matrix = MATRICES.get(stream.get("color_space"), UNTAGGED)
-        full = stream.get("color_range") == "pc" or stream["pix_fmt"].startswith(("gray", "yuvj"))
-        self.range = "full" if full else "limited"
-        native = support.ffprobe_frames(path)[0]["pix_fmt"]
-        seek = ("-v", "error", "-noautorotate", "-i", path, "-map", "0:v:0", "-vf")
-        third = "select=eq(n\\,3)"
-        tail = ("-frames:v", "1", "-f", "rawvideo", "-")
-        self.raw = support.tool("ffmpeg", *seek, third, "-pix_fmt", native, *tail)
-        self.siting = {"unspecified": "left"}.get(location := stream.get("chroma_location", "left"), location)
-        options = f"in_color_matrix={self.matrix}:in_range={'pc' if full else 'tv'}:{ACCURATE}"
-        convert = f"{third},scale={options}{siting_options(self.format, self.siting)},format=rgb24"
-        rgb = support.tool("ffmpeg", *seek, convert, *tail)
-        self.rgb = np.frombuffer(rgb, np.uint8).reshape(self.size[1], self.size[0], 3)
+        only = "select=eq(n\\,3)"
+        self.raw = support.tool(*support.decoding(path, only, support.ffprobe_frames(path)[0]["pix_fmt"]))
+        self.rgb = support.rgb_frames(path, only)[0]
 
     def preprocessed(self, target, **options):
         """The fused pass's tensor, `[height, width, 3]` RGB 0..255 as float."""
         arguments = {"format": self.format, "size": "x".join(map(str, self.size)), "target": "x".join(map(str, target))}
-        arguments |= {"matrix": self.matrix, "range": self.range, "siting": self.siting}
+        arguments |= {"matrix": self.colors.matrix, "range": self.colors.range, "siting": self.colors.siting}
         arguments |= {"layout": "nhwc", "scale": 1, "pad": PAD} | options
         command = [support.example("vidmill-image", "preprocess_raw")]
         for key, value in arguments.items():
