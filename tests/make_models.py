@@ -354,7 +354,7 @@ MODELS = {
     "yolov8_batch4": Spec("yolov8", batch=4),
     "yolov8_dynamic_batch": Spec("yolov8", batch=None),
     "yolov8_dynamic": Spec("yolov8", batch=None, size=None),
-    "yolov8_nan": Spec("yolov8", nan_below=0.2),
+    "yolov8_nan": Spec("yolov8", nan_below=0.3),
     "yolov8_end2end": Spec("yolov8-end2end"),
     "yolov5": Spec("yolov5"),
     "yolox": Spec("yolox", metadata=VIDMILL_YOLOX),
