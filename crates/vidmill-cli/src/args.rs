@@ -10,10 +10,12 @@ use vidmill::sample::{Nanoseconds, Rate};
 /// Runs vision models over video. Every frame is accounted for.
 #[derive(Debug, Parser)]
 #[command(name = "vidmill", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 every sampled frame ok; 1 the run failed; 2 bad usage or unusable input; 3 finished, but some
+#[command(
+    after_help = "Exit codes: 0 every sampled frame ok; 1 the run failed; 2 bad usage or unusable input; 3 finished, but some
 frames failed; 130 or 143 interrupted, outputs valid.
 
-Results go to standard output or files, everything else to standard error. Set VIDMILL_LOG=debug to see more.")]
+Results go to standard output or files, everything else to standard error. Set VIDMILL_LOG=debug to see more."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -178,7 +180,10 @@ impl std::str::FromStr for Count {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self(None)),
-            _ => text.parse().map(|n| Self(Some(n))).map_err(|_| "write `auto` or a number from 1 on".to_owned()),
+            _ => text
+                .parse()
+                .map(|n| Self(Some(n)))
+                .map_err(|_| "write `auto` or a number from 1 on".to_owned()),
         }
     }
 }

@@ -29,7 +29,9 @@ impl ExitStatus {
         let unreadable = manifest.sources.iter().filter(|s| s.error.is_some()).count();
         match signal {
             Some(signal) if manifest.interrupted => Self::Interrupted(signal),
-            _ if unreadable > 0 && unreadable == manifest.sources.len() && manifest.ledger.sampled == 0 => Self::Usage,
+            _ if unreadable > 0 && unreadable == manifest.sources.len() && manifest.ledger.sampled == 0 => {
+                Self::Usage
+            }
             _ if unreadable > 0 || manifest.ledger.failed > 0 => Self::SomeFailed,
             _ => Self::Ok,
         }

@@ -103,7 +103,10 @@ fn print_probe(path: &Path, probe: &Probe) {
     println!("{}", path.display());
     println!("  container  {}", probe.format);
     println!("  codec      {} (decoded by {})", probe.codec, probe.decoder);
-    println!("  pixels     {}x{} {}, {} bits", probe.width, probe.height, probe.pixel_format, probe.bit_depth);
+    println!(
+        "  pixels     {}x{} {}, {} bits",
+        probe.width, probe.height, probe.pixel_format, probe.bit_depth
+    );
     println!(
         "  displayed  {}x{}, rotation {}",
         probe.displayed_width,

@@ -44,7 +44,8 @@ impl Display {
 fn show_bar(progress: &Progress, wait: &mut dyn FnMut(Duration) -> bool) {
     let bar = ProgressBar::new(0);
     let style = |template: &str| {
-        ProgressStyle::with_template(template).map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> "))
+        ProgressStyle::with_template(template)
+            .map_or_else(|_| ProgressStyle::default_bar(), |s| s.progress_chars("=> "))
     };
     bar.set_style(style("{msg} {pos} frames"));
     let begin = Instant::now();

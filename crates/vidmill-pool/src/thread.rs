@@ -118,7 +118,8 @@ mod tests {
         let slots = Slots::new(workers + 1, 16).unwrap();
         let results = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&results);
-        let deliver: Arc<Deliver<Adder>> = Arc::new(move |job, result| sink.lock().unwrap().push((job.0, result)));
+        let deliver: Arc<Deliver<Adder>> =
+            Arc::new(move |job, result| sink.lock().unwrap().push((job.0, result)));
         let threads = Threads::start(workers, || Ok(Adder), deliver).unwrap();
         for job in 0..jobs {
             let mut slot = slots.acquire();

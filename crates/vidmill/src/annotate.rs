@@ -17,7 +17,7 @@ pub(crate) struct Annotator {
 
 enum Target {
     /// One video; opened with the first frame, whose size it takes.
-    Video { path: PathBuf, rate: Option<Rational>, track: Option<Track> },
+    Video { path: PathBuf, rate: Option<Rational>, track: Option<Box<Track>> },
     /// One picture a frame, in this folder, under the image's own name.
     Folder(PathBuf),
     /// One picture.
@@ -68,7 +68,7 @@ impl Annotator {
                     Some(track) => track.write(&self.picture, timestamp.pts),
                     None => {
                         let new = Track::begin(path, &self.picture, timestamp, *rate)?;
-                        track.insert(new).write(&self.picture, timestamp.pts)
+                        track.insert(Box::new(new)).write(&self.picture, timestamp.pts)
                     }
                 }
             }
@@ -102,7 +102,11 @@ impl Track {
     /// Damaged files repeat timestamps or go back; a video cannot. Such a frame is shown right after the one before it.
     fn write(&mut self, picture: &Picture, pts: i64) -> Result<(), vidmill_video::Error> {
         if pts <= self.last_pts {
-            tracing::warn!(pts, last = self.last_pts, "a timestamp does not rise; the annotated frame follows the last");
+            tracing::warn!(
+                pts,
+                last = self.last_pts,
+                "a timestamp does not rise; the annotated frame follows the last"
+            );
         }
         self.last_pts = pts.max(self.last_pts.saturating_add(1));
         self.encoder.write(picture, self.last_pts)
@@ -118,7 +122,8 @@ fn counted(frame: u64, rate: Option<Rational>) -> Timestamp {
 
 fn picture_path(folder: &Path, source: &str) -> PathBuf {
     let source = Path::new(source);
-    let is_jpeg = source.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"));
+    let is_jpeg =
+        source.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"));
     let mut name = source.file_name().unwrap_or(source.as_os_str()).to_owned();
     if !is_jpeg {
         // Only JPEG and PNG are written; a name that keeps its first ending cannot fall on another image's.

@@ -65,6 +65,11 @@ impl Books {
                 line.reported();
             }
         }
+        if result.is_ok() && !reorder.is_empty() {
+            result = Err(RunError::Thread(
+                "some frames never came back from their worker; please report this as a bug".into(),
+            ));
+        }
         self.close(result, stop)
     }
 
@@ -138,8 +143,9 @@ impl Books {
         let result = result.and(self.outputs.finish());
         self.take_stock();
         let read = &self.manifest.sources;
-        self.manifest.complete =
-            result.is_ok() && read.len() == self.sources && read.iter().all(|s| s.complete && s.error.is_none());
+        self.manifest.complete = result.is_ok()
+            && read.len() == self.sources
+            && read.iter().all(|s| s.complete && s.error.is_none());
         // Asked to stop when all was read already is not interrupted; nor is a source that ended with its own error.
         let unread = read.len() < self.sources || read.iter().any(|s| !s.complete && s.error.is_none());
         self.manifest.interrupted = stop.is_asked() && result.is_ok() && unread;
@@ -164,6 +170,11 @@ impl Names {
         let id = found.class_id;
         let class = self.known.entry(id).or_insert_with(|| self.labels.name(id).into());
         let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
-        record::Detection { xyxy: [x1, y1, x2, y2], confidence: found.confidence, class_id: id, class: Arc::clone(class) }
+        record::Detection {
+            xyxy: [x1, y1, x2, y2],
+            confidence: found.confidence,
+            class_id: id,
+            class: Arc::clone(class),
+        }
     }
 }

@@ -32,7 +32,9 @@ pub enum RunError {
     #[error(transparent)]
     Slots(#[from] vidmill_pool::SlotError),
     /// A batch that the model does not take.
-    #[error("--batch {asked}: the model takes batches of exactly {fixed}; leave --batch out, or export the model with a dynamic batch dimension")]
+    #[error(
+        "--batch {asked}: the model takes batches of exactly {fixed}; leave --batch out, or export the model with a dynamic batch dimension"
+    )]
     Batch {
         /// What was asked for.
         asked: usize,

@@ -10,8 +10,8 @@ use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe};
 use crate::ledger::Ledger;
 use crate::progress::{Progress, Stop};
 use crate::sample::{Choice, NoTimestamp, Sampler, Sampling};
-use crate::source::reader::{Read, Reader};
 use crate::source::Source;
+use crate::source::reader::{Read, Reader};
 use crate::stage::{Clocks, Stage};
 use crate::worker::{Batch, Head, Item, ModelWorker, Verdict};
 
@@ -202,8 +202,7 @@ impl Feeder {
         let item_bytes = self.spec.item_bytes();
         let begin = batch.items.len() * item_bytes;
         let out = &mut slot.bytes_mut()[begin..begin + item_bytes];
-        let geometry =
-            self.clocks.time(Stage::Preprocess, || fill(&frame, &self.spec, preprocess, out));
+        let geometry = self.clocks.time(Stage::Preprocess, || fill(&frame, &self.spec, preprocess, out));
         let item = Item { sequence, head, frame: self.keep_frames.then_some(frame) };
         match geometry {
             Ok(geometry) => batch.items.push((item, geometry)),

@@ -161,7 +161,12 @@ impl SourceEntry {
 
 impl Manifest {
     /// The manifest of a run that has read nothing yet.
-    pub(crate) fn begun(command: &[String], model: &Model, plan: &TaskPlan, parallelism: Parallelism) -> Self {
+    pub(crate) fn begun(
+        command: &[String],
+        model: &Model,
+        plan: &TaskPlan,
+        parallelism: Parallelism,
+    ) -> Self {
         let runtime = model.runtime().clone();
         Self {
             versions: Versions {

@@ -38,7 +38,12 @@ impl Parallelism {
     ///
     /// On a CPU one session of one thread a core beats one session of many threads, and batches gain nothing; the
     /// decoder shares the cores with the workers. On a GPU one session keeps it busy, and batches pay.
-    pub(crate) fn choose(options: &Options, plan: &TaskPlan, on_cpu: bool, cores: usize) -> Result<Self, RunError> {
+    pub(crate) fn choose(
+        options: &Options,
+        plan: &TaskPlan,
+        on_cpu: bool,
+        cores: usize,
+    ) -> Result<Self, RunError> {
         let asked = options.batch.map(NonZeroUsize::get);
         let batch = match plan.batch() {
             Batch::Fixed(fixed) => match asked {

@@ -245,7 +245,11 @@ fn make_folder(path: &Path) -> Result<(), SinkError> {
 }
 
 /// No output may fall on a source or on another output.
-fn refuse_overwriting(plan: &[SourcePlan], options: &OutputOptions, sources: &[Source]) -> Result<(), RunError> {
+fn refuse_overwriting(
+    plan: &[SourcePlan],
+    options: &OutputOptions,
+    sources: &[Source],
+) -> Result<(), RunError> {
     let canonical = |path: &Path| std::fs::canonicalize(path).ok();
     let inputs: HashSet<PathBuf> = sources
         .iter()

@@ -47,7 +47,8 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
 
     let manifest = Manifest::begun(&options.command, &model, &plan, choice);
     let keep_frames = outputs.wants_frames();
-    let books = Books::new(manifest, outputs, &plan, Arc::clone(&clocks), Arc::clone(progress), begin, sources.len());
+    let books =
+        Books::new(manifest, outputs, &plan, Arc::clone(&clocks), Arc::clone(progress), begin, sources.len());
     let feeder = Feeder {
         first,
         sampling: options.sampling,
@@ -68,7 +69,9 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
         .spawn(move || feeder.feed())
         .map_err(|e| RunError::Thread(format!("cannot start the reader thread: {e}")))?;
     let result = books.keep(&line_end, stop);
-    reader.join().map_err(|_| RunError::Thread("the reader thread panicked; please report this as a bug".into()))?;
+    reader
+        .join()
+        .map_err(|_| RunError::Thread("the reader thread panicked; please report this as a bug".into()))?;
     result
 }
 
@@ -109,7 +112,8 @@ fn class_names(plan: &TaskPlan) -> Arc<[String]> {
 
 /// On a CPU each session has one thread unless the user says otherwise: the cores are shared out among sessions.
 fn session_threads(load: &LoadOptions) -> LoadOptions {
-    let threads = if load.threads == 0 && matches!(load.device, Device::Auto | Device::Cpu) { 1 } else { load.threads };
+    let threads =
+        if load.threads == 0 && matches!(load.device, Device::Auto | Device::Cpu) { 1 } else { load.threads };
     LoadOptions { threads, ..load.clone() }
 }
 

@@ -72,7 +72,8 @@ impl ModelWorker {
         let count = self.fixed_batch.unwrap_or(geometries.len());
         let bytes = &bytes[..count * self.plan.spec().item_bytes()];
         let Self { predictor, plan, clocks, .. } = self;
-        let outputs = clocks.time(Stage::Infer, || predictor.predict(bytes, count)).map_err(|e| e.to_string())?;
+        let outputs =
+            clocks.time(Stage::Infer, || predictor.predict(bytes, count)).map_err(|e| e.to_string())?;
         Ok(clocks.time(Stage::Task, || decode(plan, &outputs, geometries)))
     }
 

@@ -40,7 +40,10 @@ fn dependencies_point_one_way() {
         ("vidmill-cli", &["vidmill"][..]),
     ]);
     let found = dependencies();
-    assert_eq!(found.keys().map(String::as_str).collect::<Vec<_>>(), allowed.keys().copied().collect::<Vec<_>>());
+    assert_eq!(
+        found.keys().map(String::as_str).collect::<Vec<_>>(),
+        allowed.keys().copied().collect::<Vec<_>>()
+    );
     for (name, needs) in found {
         for need in needs {
             assert!(allowed[name.as_str()].contains(&need.as_str()), "{name} must not depend on {need}");
@@ -69,7 +72,9 @@ fn unsafe_stays_where_it_is_allowed() {
                 let place = path.to_string_lossy().into_owned();
                 let has_unsafe = text.lines().any(|line| {
                     let code = line.split("//").next().unwrap_or_default();
-                    ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"].iter().any(|word| code.contains(word))
+                    ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+                        .iter()
+                        .any(|word| code.contains(word))
                 });
                 let is_this_test = place.ends_with("tests/layers.rs");
                 assert!(

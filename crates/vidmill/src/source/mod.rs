@@ -59,8 +59,8 @@ pub enum SourceError {
 
 const IMAGES: &[&str] = &["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
 const VIDEOS: &[&str] = &[
-    "mp4", "mkv", "mov", "avi", "webm", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts", "flv", "wmv", "ogv", "3gp",
-    "gif", "mjpeg", "mjpg", "y4m", "h264", "264", "hevc", "265", "ivf", "asf", "vob",
+    "mp4", "mkv", "mov", "avi", "webm", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts", "flv", "wmv", "ogv",
+    "3gp", "gif", "mjpeg", "mjpg", "y4m", "h264", "264", "hevc", "265", "ivf", "asf", "vob",
 ];
 
 fn known_endings() -> String {
@@ -147,10 +147,8 @@ fn matches(pattern: &str) -> Result<Vec<Source>, SourceError> {
         .map_err(|e| SourceError::Pattern { pattern: pattern.to_owned(), reason: e.msg.to_owned() })?;
     let mut found = Vec::new();
     for path in paths {
-        let path = path.map_err(|e| SourceError::Io {
-            path: e.path().display().to_string(),
-            error: e.into(),
-        })?;
+        let path =
+            path.map_err(|e| SourceError::Io { path: e.path().display().to_string(), error: e.into() })?;
         if path.is_file() {
             found.push(file(&path));
         }
@@ -159,13 +157,14 @@ fn matches(pattern: &str) -> Result<Vec<Source>, SourceError> {
 }
 
 fn list(name: &str, path: &Path) -> Result<Vec<Source>, SourceError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| SourceError::Io { path: name.to_owned(), error })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| SourceError::Io { path: name.to_owned(), error })?;
     let base = path.parent().unwrap_or(Path::new(""));
     let mut found = Vec::new();
     for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         let is_absolute = line.contains("://") || line == "-" || Path::new(line).is_absolute();
-        let entry = if is_absolute { line.to_owned() } else { base.join(line).to_string_lossy().into_owned() };
+        let entry =
+            if is_absolute { line.to_owned() } else { base.join(line).to_string_lossy().into_owned() };
         if has_ending(Path::new(&entry), &["txt"]) {
             // A list within a list could go round in circles; what is not a source cannot be one.
             return Err(SourceError::NotFound(entry));
@@ -223,7 +222,10 @@ mod tests {
         let folder = files(&["a.mp4", "b.mp4", "1.jpg", "2.jpg"]);
         let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         assert_eq!(kinds(&resolve(&[at("*.mp4")]).unwrap()), ["a.mp4", "b.mp4"]);
-        assert_eq!(kinds(&resolve(&[at("2.jpg"), at("1.jpg"), at("a.mp4")]).unwrap()), ["[2.jpg 1.jpg]", "a.mp4"]);
+        assert_eq!(
+            kinds(&resolve(&[at("2.jpg"), at("1.jpg"), at("a.mp4")]).unwrap()),
+            ["[2.jpg 1.jpg]", "a.mp4"]
+        );
         std::fs::write(at("list.txt"), "# mine\nb.mp4\n\n1.jpg\n").unwrap();
         assert_eq!(kinds(&resolve(&[at("list.txt")]).unwrap()), ["b.mp4", "[1.jpg]"]);
     }
@@ -239,7 +241,9 @@ mod tests {
     fn what_is_not_there_is_named() {
         let folder = files(&["empty.txt"]);
         let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-        assert!(matches!(resolve(&["nowhere.mp4".into()]), Err(SourceError::NotFound(n)) if n == "nowhere.mp4"));
+        assert!(
+            matches!(resolve(&["nowhere.mp4".into()]), Err(SourceError::NotFound(n)) if n == "nowhere.mp4")
+        );
         assert!(matches!(resolve(&[at("*.mp4")]), Err(SourceError::NoMatch(_))));
         assert!(matches!(resolve(&[at("")]), Err(SourceError::EmptyFolder(_))));
         std::fs::write(at("empty.txt"), "# nothing\n").unwrap();
