@@ -29,6 +29,7 @@ test: ## format, lints, unit tests and the end-to-end tests against oracles
 
 bench: release ## vidmill beside hand-written Python pipelines, and the limit
 	@tools/setup bench
+	cargo build --release --locked -p vidmill-image --example preprocess_raw
 	@$(PYTHON) tools/assets.py
 	@$(PYTHON) bench/run.py
 

@@ -30,7 +30,8 @@ import stages
 
 ASSETS = ROOT / ".assets"
 RESULTS = ROOT / "bench" / "results"
-VIDMILL = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "vidmill"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+VIDMILL = TARGET / "vidmill"
 CONF, IOU = 0.25, 0.7
 
 
@@ -139,15 +140,29 @@ def ratios(result):
     }
 
 
-def limit(scenario, folder, clip, decode_ms, cores):
+def alone(clip, frames):
+    """The stages that no scenario changes, each measured by itself: CPU milliseconds for a frame."""
+    return {
+        "decode_ms": stages.decode_alone(clip, frames),
+        "preprocess_ms": stages.vidmill_preprocess_alone(TARGET / "examples" / "preprocess_raw", clip),
+        "cv2_preprocess_ms": stages.cv2_preprocess_alone(clip),
+    }
+
+
+def limit(scenario, folder, clip, own, cores):
     """Frames per second if the stages, each measured alone, filled all cores and nothing else took time."""
-    model = folder / f"{scenario.model}.onnx"
-    own = stages.vidmill_stages(VIDMILL, model, clip)
-    per_sampled = stages.inference_alone(model, clip) + own["preprocess_ms"] + own["task_ms"]
-    return cores * 1000 / (decode_ms + per_sampled / scenario.every), own
+    inference = stages.inference_alone(folder / f"{scenario.model}.onnx", clip)
+    manifest = json.loads((RESULTS / "runs" / "vidmill.jsonl.manifest.json").read_text())
+    task = manifest["stage_seconds"]["task"] * 1000 / manifest["ledger"]["sampled"]
+    per_sampled = own["preprocess_ms"] + inference + task
+    return {
+        "inference_ms": inference,
+        "task_ms": task,
+        "limit_fps": cores * 1000 / (own["decode_ms"] + per_sampled / scenario.every),
+    }
 
 
-def print_table(results):
+def print_table(results, own):
     print(f"{'scenario':<18} {'contender':<16} {'frames/s':>9} {'CPU ms/frame':>13} {'peak MB':>8}")
     for result in results:
         for name, row in result["contenders"].items():
@@ -161,6 +176,10 @@ def print_table(results):
             f"memory {r['memory']:.2f}x, {result['limit_share']:.2f} of the limit of {result['limit_fps']:.1f} frames/s, "
             f"boxes agree {result['agreement'] * 100:.1f} %"
         )
+    print(
+        f"alone, CPU ms a frame: decode {own['decode_ms']:.2f}; preprocess {own['preprocess_ms']:.2f}, "
+        f"by cv2 {own['cv2_preprocess_ms']:.2f}: {own['cv2_preprocess_ms'] / own['preprocess_ms']:.1f}x (goal 2x)"
+    )
 
 
 def main():
@@ -172,25 +191,23 @@ def main():
     clip = make_clip(args.frames)
     folder = make_models(clip)
     cores = len(os.sched_getaffinity(0))
-    decode_ms = stages.decode_alone(clip, args.frames)
-    cv2_ms = stages.cv2_preprocess_alone(clip)
+    own = alone(clip, args.frames)
     results = []
     for scenario in SCENARIOS:
         if args.only and scenario.name not in args.only:
             continue
         result = compare(scenario, clip, folder, args.repeats, args.frames)
         result["ratios"] = ratios(result)
-        result["limit_fps"], result["stages"] = limit(scenario, folder, clip, decode_ms, cores)
+        result |= limit(scenario, folder, clip, own, cores)
         ours = result["contenders"]["vidmill"]
         result["limit_share"] = ours["frames_per_second"] / result["limit_fps"]
         results.append(result)
-    print_table(results)
+    print_table(results, own)
     report = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"cores": cores, "processor": platform.processor() or platform.machine()},
         "versions": {"cv2": cv2.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
-        "decode_ms": decode_ms,
-        "cv2_preprocess_ms": cv2_ms,
+        "alone": own,
         "results": results,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)

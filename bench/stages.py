@@ -1,6 +1,7 @@
 """The unavoidable stages, each measured alone on one thread: CPU milliseconds for a frame of the clip."""
 
-import json
+import re
+import subprocess
 import time
 
 import cv2
@@ -43,10 +44,15 @@ def cv2_preprocess_alone(clip, frames=200):
     return float(np.median(convert) + np.median(fit)) * 1000
 
 
-def vidmill_stages(vidmill, model, clip):
-    """What `vidmill bench` measures of itself, as it prints it."""
-    done = meter.run_for_output([vidmill, "bench", model, clip, "--json"])
-    return json.loads(done)
+def vidmill_preprocess_alone(example, clip):
+    """vidmill's fused pass from the decoded YUV picture to the same tensor."""
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", clip, "-vf", "select=eq(n\\,100)", "-frames:v", "1"]
+    command += ["-f", "rawvideo", "-"]
+    frame = subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout
+    side = pipeline.SIDE
+    command = [example, "--format", "yuv420p", "--size", "1920x1080", "--target", f"{side}x{side}", "--matrix", "bt709"]
+    done = subprocess.run([*map(str, command), "--repeat", "300"], input=frame, check=True, capture_output=True)
+    return float(re.search(r"median ([0-9.]+) ms", done.stderr.decode()).group(1))
 
 
 def cpu_time(call):
