@@ -1,21 +1,22 @@
 //! Prints one line for every decoded frame: index, pts (or `none`), width, height, pixel format as lent, CRC-32 of its
 //! planes (rows without padding). With a second argument N, only every Nth frame is asked for; the others print
-//! `skipped`. The last line tells what was lost.
+//! `skipped` and, unless `all` is given, are decoded only if others need them. The last line tells what was lost.
 //!
 //! ```text
-//! cargo run -p vidmill-video --example frames -- clip.mp4 [N] [THREADS]
+//! cargo run -p vidmill-video --example frames -- clip.mp4 [N] [THREADS] [all]
 //! ```
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use vidmill_image::Planes;
-use vidmill_video::{DecodeOptions, Decoder, Step};
+use vidmill_video::{DecodeOptions, Decoder, Skipping, Step};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: frames FILE [EVERY] [THREADS]")?;
+    let path = arguments.next().ok_or("usage: frames FILE [EVERY] [THREADS] [all]")?;
     let every: u64 = arguments.next().map_or(Ok(1), |n| n.parse())?;
     let threads = arguments.next().map_or(Ok(0), |n| n.parse())?;
-    let options = DecodeOptions { threads, ..DecodeOptions::default() };
+    let skipping = if arguments.next().is_some() { Skipping::Nothing } else { Skipping::Disposable };
+    let options = DecodeOptions { threads, skipping, ..DecodeOptions::default() };
     let mut decoder = Decoder::open(&path, &options)?;
     loop {
         match decoder.next(&mut |head| head.index.is_multiple_of(every))? {

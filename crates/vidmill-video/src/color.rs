@@ -109,14 +109,8 @@ pub(crate) fn raw(spec: ColorSpec) -> RawColor {
 mod tests {
     use super::*;
 
-    const UNTAGGED: Tags = Tags {
-        matrix: 2,
-        range: 0,
-        chroma_location: 0,
-        content: Content::Yuv,
-        lines: 1080,
-        is_image: false,
-    };
+    const UNTAGGED: Tags =
+        Tags { matrix: 2, range: 0, chroma_location: 0, content: Content::Yuv, lines: 1080, is_image: false };
 
     #[test]
     fn untagged_streams_get_the_defaults_and_say_so() {

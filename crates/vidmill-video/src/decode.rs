@@ -1,13 +1,37 @@
 //! A file's frames, one step at a time.
+//!
+//! Three ways to the same frames: usually every packet is decoded; where frames can be told apart in advance, those
+//! that nobody wants and no other frame needs are left out ([`Selector`]); and when a stream turns out to be damaged
+//! (or its times to be wrong), decoding starts over, without leaving anything out and on one thread, since what several
+//! threads make of damage depends on their timing. What was given out before stays as it was.
+//!
+//! For that to be right, damage must be known before any frame is given out that it touches, also by way of
+//! references. So the first two ways decode strictly: damage is an error, which the decoder returns in decoding order,
+//! ahead of whatever was decoded after it; and where it conceals all the same, it says so at once
+//! ([`Pump::has_concealed`]). Only the third way goes on after that.
+
+use std::collections::VecDeque;
 
 use crate::demux::Demuxer;
-use crate::ffi::{self, FfmpegError, Packet, RawDecoder, RawFrame};
+use crate::ffi::{self, DecoderSetup, RawFrame};
 use crate::frame::StreamLook;
+use crate::pump::{Pump, Received};
+use crate::select::{Outcome, Selector};
 use crate::time::{Rational, Timestamp};
 use crate::{Damage, Error, Frame, FrameHead, Probe, orientation};
 
-/// Errors of the decoder in a row, without packets or frames in between, after which it is taken to be done.
-const MAX_STUCK: u32 = 1024;
+/// Whether frames that are not wanted may be left undecoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Skipping {
+    /// Where it makes no difference to the frames that are wanted: H.264 and HEVC in MP4, MOV and Matroska files,
+    /// frames that no other refers to. Frames are asked about up to 64 frames before they are decoded.
+    ///
+    /// One thing may differ in damaged files: damage to a frame that was left out is not noticed.
+    #[default]
+    Disposable,
+    /// Every frame is decoded.
+    Nothing,
+}
 
 /// How to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +40,13 @@ pub struct DecodeOptions {
     pub threads: usize,
     /// Largest area of a picture, in pixels. (No side may be longer than 32768 pixels.)
     pub max_pixels: u64,
+    /// What may be left undecoded.
+    pub skipping: Skipping,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { threads: 0, max_pixels: 512 * 1024 * 1024 }
+        Self { threads: 0, max_pixels: 512 * 1024 * 1024, skipping: Skipping::default() }
     }
 }
 
@@ -38,25 +64,25 @@ pub enum Step {
 /// Decodes the main video stream of a file, or an image.
 pub struct Decoder {
     path: String,
+    options: DecodeOptions,
     probe: Probe,
     look: StreamLook,
-    demuxer: Demuxer,
-    decoder: RawDecoder,
-    packet: Packet,
+    pump: Pump,
+    mode: Mode,
     /// Decoded while opening.
     first: Option<RawFrame>,
     next_index: u64,
-    damage: Damage,
-    stuck: u32,
-    state: State,
+    /// Answers for the frames from `next_index` on that were asked about ahead of time.
+    answers: VecDeque<bool>,
+    /// Frames that were given out before starting over, and come by again.
+    repeated: u64,
+    setup: DecoderSetup,
+    can_start_over: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Reading,
-    /// All packets are in.
-    Draining,
-    Done,
+enum Mode {
+    All,
+    Selected(Box<Selector>),
 }
 
 impl Decoder {
@@ -67,26 +93,34 @@ impl Decoder {
     /// an image cannot be decoded.
     pub fn open(path: &str, options: &DecodeOptions) -> Result<Self, Error> {
         let demuxer = Demuxer::open(path, options.max_pixels)?;
-        let is_image = demuxer.is_image;
-        let threads = if is_image { 1 } else { options.threads };
-        let decoder = open_decoder(path, &demuxer, threads, options.max_pixels)?;
-        let internal = |cause| Error::Internal { path: path.to_owned(), what: "packet", cause };
-        let look =
-            StreamLook { orientation: demuxer.stream.display_matrix.map(orientation::from_matrix), is_image };
+        let selecting = options.skipping == Skipping::Disposable && Selector::suits(&demuxer);
+        let can_start_over = demuxer.can_start_over() && !demuxer.is_image && !demuxer.stream.intra_only;
+        let strict = can_start_over && can_be_strict(&demuxer) && (selecting || options.threads != 1);
+        let setup = DecoderSetup { threads: options.threads, max_pixels: options.max_pixels, strict };
+        let pump = Pump::new(path, demuxer, setup)?;
+        let demuxer = &pump.demuxer;
+        let orientation = demuxer.stream.display_matrix.map(orientation::from_matrix);
         let mut opened = Self {
             path: path.to_owned(),
-            probe: Probe::new(&demuxer.container, &demuxer.stream, is_image),
-            look,
-            demuxer,
-            decoder,
-            packet: Packet::new().map_err(internal)?,
+            options: options.clone(),
+            probe: Probe::new(&demuxer.container, &demuxer.stream, demuxer.is_image),
+            look: StreamLook { orientation, is_image: demuxer.is_image },
+            pump,
+            mode: Mode::All,
             first: None,
             next_index: 0,
-            damage: Damage::default(),
-            stuck: 0,
-            state: State::Reading,
+            answers: VecDeque::new(),
+            repeated: 0,
+            setup,
+            can_start_over,
         };
         opened.look_at_first_frame()?;
+        if selecting
+            && opened.first.is_none()
+            && let Some(selector) = Selector::new(&opened.pump)
+        {
+            opened.mode = Mode::Selected(Box::new(selector));
+        }
         Ok(opened)
     }
 
@@ -97,30 +131,95 @@ impl Decoder {
 
     /// What was concealed or lost so far.
     pub fn damage(&self) -> &Damage {
-        &self.damage
+        &self.pump.damage
     }
 
-    /// The next frame in display order. `want` is asked exactly once for each frame, in that order, and only frames
-    /// that it wants are given out.
+    /// The next frame in display order. `want` is asked exactly once for each frame, in that order (though maybe some
+    /// frames ahead), and only frames that it wants are given out.
     ///
     /// # Errors
-    /// When the whole file gives no frame, or a frame's pixel format cannot be used. Damage is no error.
+    /// When the whole file gives no frame, a frame's pixel format cannot be used, or the file is gone when decoding has
+    /// to start over. Damage is no error.
     pub fn next(&mut self, want: &mut dyn FnMut(FrameHead) -> bool) -> Result<Step, Error> {
-        let Some(raw) = self.next_raw() else {
-            return if self.next_index == 0 { Err(self.nothing_decoded()) } else { Ok(Step::End) };
-        };
-        let head = FrameHead { index: self.next_index, timestamp: self.timestamp(&raw) };
-        self.next_index += 1;
-        self.damage.concealed_frames += u64::from(raw.is_damaged());
-        if !want(head) {
-            return Ok(Step::Skipped(head));
+        loop {
+            let step = match self.mode {
+                Mode::All => self.next_of_all(want)?,
+                Mode::Selected(_) => self.next_selected(want)?,
+            };
+            if let Some(step) = step {
+                return Ok(step);
+            }
         }
-        self.lend(raw, head).map(Step::Frame)
     }
 
-    fn lend(&self, raw: RawFrame, head: FrameHead) -> Result<Frame, Error> {
+    /// One step of decoding everything; `None` if it takes another.
+    fn next_of_all(&mut self, want: &mut dyn FnMut(FrameHead) -> bool) -> Result<Option<Step>, Error> {
+        let received = self.first.take().map_or_else(|| self.pump.next(), Received::Frame);
+        match received {
+            Received::Frame(raw) if self.may_differ() && (raw.is_damaged() || self.pump.has_concealed()) => {
+                self.start_over()
+            }
+            Received::Frame(_) if self.repeated > 0 => {
+                self.repeated -= 1;
+                Ok(None)
+            }
+            Received::Frame(raw) => {
+                let timestamp = self.timestamp(raw.best_timestamp().or(raw.pts()));
+                let head = FrameHead { index: self.next_index, timestamp };
+                let wanted = self.answers.pop_front().unwrap_or_else(|| want(head));
+                self.give(raw, head, wanted).map(Some)
+            }
+            // Streams often begin in the middle; their first packets give nothing, on any number of threads.
+            Received::Failed if self.setup.strict || (self.next_index > 0 && self.may_differ()) => {
+                self.start_over()
+            }
+            Received::Failed | Received::Hungry => Ok(None),
+            Received::End if self.next_index == 0 => Err(self.nothing_decoded()),
+            Received::End => Ok(Some(Step::End)),
+        }
+    }
+
+    /// One step of decoding what is wanted or needed; `None` if it takes another.
+    fn next_selected(&mut self, want: &mut dyn FnMut(FrameHead) -> bool) -> Result<Option<Step>, Error> {
+        let Mode::Selected(selector) = &mut self.mode else { return Ok(None) };
+        let (next_index, answers, time_base) = (self.next_index, &mut self.answers, self.probe.time_base);
+        let outcome = selector.step(&mut self.pump, &mut |pts| {
+            let index = next_index + answers.len() as u64;
+            let answer = want(FrameHead { index, timestamp: Some(Timestamp { pts, time_base }) });
+            answers.push_back(answer);
+            answer
+        });
+        match outcome {
+            Outcome::Frame(raw, wanted) => {
+                self.answers.pop_front();
+                let head = FrameHead { index: self.next_index, timestamp: self.timestamp(raw.pts()) };
+                self.give(raw, head, wanted).map(Some)
+            }
+            Outcome::Skipped(pts) => {
+                self.answers.pop_front();
+                let head = FrameHead { index: self.next_index, timestamp: self.timestamp(Some(pts)) };
+                self.next_index += 1;
+                Ok(Some(Step::Skipped(head)))
+            }
+            Outcome::DecodeAll => {
+                if let Mode::Selected(selector) = std::mem::replace(&mut self.mode, Mode::All) {
+                    self.pump.queue(selector.into_unsent());
+                }
+                Ok(None)
+            }
+            Outcome::StartOver => self.start_over(),
+            Outcome::End if self.next_index == 0 => Err(self.nothing_decoded()),
+            Outcome::End => Ok(Some(Step::End)),
+        }
+    }
+
+    fn give(&mut self, raw: RawFrame, head: FrameHead, wanted: bool) -> Result<Step, Error> {
+        self.next_index += 1;
+        if !wanted {
+            return Ok(Step::Skipped(head));
+        }
         let format = raw.format();
-        Frame::new(raw, head, self.look).map_err(|cause| Error::PixelFormat {
+        Frame::new(raw, head, self.look).map(Step::Frame).map_err(|cause| Error::PixelFormat {
             path: self.path.clone(),
             format: ffi::pixel_format_name(format).unwrap_or_else(|| format.to_string()),
             frame: head.index,
@@ -128,13 +227,28 @@ impl Decoder {
         })
     }
 
-    fn timestamp(&self, raw: &RawFrame) -> Option<Timestamp> {
-        if self.probe.is_image {
-            return None;
-        }
+    /// Whether damage that is met now might come out differently another time.
+    fn may_differ(&self) -> bool {
+        self.can_start_over && (self.setup.strict || self.setup.threads != 1)
+    }
+
+    fn start_over(&mut self) -> Result<Option<Step>, Error> {
+        tracing::debug!(source = %self.path, frame = self.next_index, "starting over, to decode every packet");
+        // Trouble at the very beginning is not worth giving up threads for; if there is more, this comes by again.
+        let first_time = self.setup.strict && self.next_index == 0;
+        self.setup.threads = if first_time { self.setup.threads } else { 1 };
+        self.setup.strict = false;
+        let demuxer = Demuxer::open(&self.path, self.options.max_pixels)?;
+        self.pump = Pump::new(&self.path, demuxer, self.setup)?;
+        self.mode = Mode::All;
+        self.repeated = self.next_index;
+        Ok(None)
+    }
+
+    fn timestamp(&self, pts: Option<i64>) -> Option<Timestamp> {
         let Rational { num, den } = self.probe.time_base;
-        let pts = raw.best_timestamp().or(raw.pts())?;
-        (num > 0 && den > 0).then_some(Timestamp { pts, time_base: self.probe.time_base })
+        let known = !self.probe.is_image && num > 0 && den > 0;
+        pts.filter(|_| known).map(|pts| Timestamp { pts, time_base: self.probe.time_base })
     }
 
     /// Some things are known only from a frame: all of an image, and of a stream whose container says too little.
@@ -143,74 +257,38 @@ impl Decoder {
         if known && !self.probe.is_image {
             return Ok(());
         }
-        let raw = self.next_raw().ok_or_else(|| self.nothing_decoded())?;
+        let raw = loop {
+            match self.pump.next() {
+                Received::Frame(raw) => break raw,
+                Received::Failed if self.setup.strict => {
+                    self.start_over()?;
+                }
+                Received::Failed | Received::Hungry => {}
+                Received::End => return Err(self.nothing_decoded()),
+            }
+        };
         self.probe.refine(&raw, self.look);
         self.first = Some(raw);
         if self.probe.is_image {
-            self.state = State::Done;
+            self.pump.finish();
         }
         Ok(())
-    }
-
-    /// The next frame that the decoder gives, through whatever errors.
-    fn next_raw(&mut self) -> Option<RawFrame> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        while self.state != State::Done {
-            match self.decoder.receive() {
-                Ok(frame) => {
-                    self.stuck = 0;
-                    return Some(frame);
-                }
-                Err(FfmpegError::EOF) => self.state = State::Done,
-                Err(FfmpegError::AGAIN) if self.state == State::Reading => self.feed(),
-                Err(error) => self.decode_error(error),
-            }
-        }
-        None
-    }
-
-    /// Hands the decoder its next packet, or the news that there are none.
-    fn feed(&mut self) {
-        let sent = if self.demuxer.read(&mut self.packet, &mut self.damage) {
-            self.stuck = 0;
-            self.decoder.send(Some(&self.packet))
-        } else {
-            self.state = State::Draining;
-            self.decoder.send(None)
-        };
-        if let Err(error) = sent {
-            self.decode_error(error);
-        }
-    }
-
-    fn decode_error(&mut self, error: FfmpegError) {
-        tracing::debug!(source = %self.path, packet = self.demuxer.packets(), "decode error: {error}");
-        self.damage.decode_errors += 1;
-        self.stuck += 1;
-        if self.stuck > MAX_STUCK {
-            self.state = State::Done;
-        }
     }
 
     fn nothing_decoded(&self) -> Error {
         Error::NothingDecoded {
             path: self.path.clone(),
             codec: self.probe.codec.clone(),
-            packets: self.demuxer.packets(),
-            errors: self.damage.decode_errors,
+            packets: self.pump.demuxer.packets(),
+            errors: self.pump.damage.decode_errors,
         }
     }
 }
 
-fn open_decoder(path: &str, demuxer: &Demuxer, threads: usize, max_pixels: u64) -> Result<RawDecoder, Error> {
-    let codec = demuxer.stream.codec_name.clone();
-    if ffi::decoder_name(demuxer.stream.codec).is_none() {
-        return Err(Error::NoDecoder { path: path.to_owned(), codec });
-    }
-    RawDecoder::open(demuxer.input(), demuxer.stream.index, threads, max_pixels)
-        .map_err(|cause| Error::DecoderOpen { path: path.to_owned(), codec, cause })
+/// Decoders whose strictness is known to be sound. (FFmpeg 5.1's for MPEG-4 aborts the process on damage then, if it has
+/// several threads; those for VP8, VP9 and AV1 return an error anyway.)
+fn can_be_strict(demuxer: &Demuxer) -> bool {
+    matches!(demuxer.stream.codec_name.as_str(), "h264" | "hevc")
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub(crate) struct Demuxer {
     pub container: ContainerFacts,
     pub stream: StreamFacts,
     pub is_image: bool,
+    is_path: bool,
     packets: u64,
     /// Where the last packet in time ends, in the stream's time base.
     end: Option<i64>,
@@ -57,6 +58,7 @@ impl Demuxer {
             container,
             stream,
             is_image,
+            is_path: path != "-" && !path.contains("://"),
             packets: 0,
             end: None,
             previous_dts: None,
@@ -69,6 +71,11 @@ impl Demuxer {
 
     pub fn input(&self) -> &Input {
         &self.input
+    }
+
+    /// Whether opening it again gives the same once more.
+    pub fn can_start_over(&self) -> bool {
+        self.is_path && self.container.seekable
     }
 
     /// Packets read so far.
@@ -160,7 +167,10 @@ impl Demuxer {
         };
         let found = seconds(self.end?.saturating_sub(self.stream.start.unwrap_or(0)));
         // The last packet may not say how long it lasts, and nothing forbids it to last as long as any before it.
-        let slack = DURATION_SLACK.0.max(declared * DURATION_SLACK.1).max(seconds(self.longest_gap.saturating_add(1)));
+        let slack = DURATION_SLACK
+            .0
+            .max(declared * DURATION_SLACK.1)
+            .max(seconds(self.longest_gap.saturating_add(1)));
         (found + slack < declared)
             .then(|| format!("packets end at {found:.3} s of the declared {declared:.3} s"))
     }

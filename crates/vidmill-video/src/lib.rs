@@ -20,12 +20,14 @@ mod format;
 mod frame;
 mod orientation;
 mod probe;
+mod pump;
+mod select;
 mod still;
 mod system;
 mod time;
 
 pub use damage::Damage;
-pub use decode::{DecodeOptions, Decoder, Step};
+pub use decode::{DecodeOptions, Decoder, Skipping, Step};
 pub use encode::{EncodeOptions, Encoder};
 pub use error::Error;
 pub use ffi::FfmpegError;

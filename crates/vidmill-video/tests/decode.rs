@@ -1,4 +1,5 @@
 //! Frames, pixels and timestamps against FFmpeg's own command line.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

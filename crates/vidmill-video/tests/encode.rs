@@ -1,4 +1,5 @@
 //! What goes into an encoder comes out of a decoder.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Still images: one frame, no timestamp, upright.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
 

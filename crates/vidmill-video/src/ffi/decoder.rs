@@ -5,15 +5,30 @@ use std::ptr;
 use super::call::{FfmpegError, check, text};
 use super::frame::RawFrame;
 use super::input::Input;
+use super::log::Concealment;
 use super::options::Options;
 use super::packet::Packet;
 use super::raw::{self, sys};
 
 /// A codec's state: packets in, frames out, in display order.
-pub struct RawDecoder(*mut sys::AVCodecContext);
+pub struct RawDecoder {
+    context: *mut sys::AVCodecContext,
+    /// The context's `opaque`, kept where it is for as long as the context lives.
+    concealment: Box<Concealment>,
+}
 
 // SAFETY: used from one thread at a time, which &mut and ownership guarantee; FFmpeg's own threads are its own matter.
 unsafe impl Send for RawDecoder {}
+
+/// How a decoder is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct DecoderSetup {
+    /// 0 for as many as there are cores.
+    pub threads: usize,
+    pub max_pixels: u64,
+    /// Damage is an error, reported in decoding order, instead of being concealed.
+    pub strict: bool,
+}
 
 /// The name of the decoder that FFmpeg would take for a codec.
 pub fn decoder_name(codec: u32) -> Option<String> {
@@ -25,13 +40,16 @@ pub fn decoder_name(codec: u32) -> Option<String> {
 }
 
 impl RawDecoder {
-    /// Opens FFmpeg's decoder for a stream. `threads` is 0 for as many as there are cores.
-    pub fn open(input: &Input, stream: i32, threads: usize, max_pixels: u64) -> Result<Self, FfmpegError> {
+    /// Opens FFmpeg's decoder for a stream.
+    pub fn open(input: &Input, stream: i32, setup: DecoderSetup) -> Result<Self, FfmpegError> {
         let parameters = input.parameters(stream).ok_or(FfmpegError::INVALID_ARGUMENT)?;
         let facts = input.stream_facts(stream).ok_or(FfmpegError::INVALID_ARGUMENT)?;
         let mut options = Options::new();
-        options.set("max_pixels", &max_pixels.to_string())?;
-        options.set("threads", &threads.min(64).to_string())?;
+        options.set("max_pixels", &setup.max_pixels.to_string())?;
+        options.set("threads", &setup.threads.min(64).to_string())?;
+        if setup.strict {
+            options.set("err_detect", "explode")?;
+        }
         // SAFETY: the decoder is static or null, which alloc3 and open2 report; the context is ours from here on.
         unsafe {
             let codec = raw::avcodec_find_decoder(facts.codec);
@@ -42,7 +60,8 @@ impl RawDecoder {
             if context.is_null() {
                 return Err(FfmpegError::OUT_OF_MEMORY);
             }
-            let decoder = Self(context);
+            let decoder = Self { context, concealment: Box::default() };
+            (*context).opaque = (&raw const *decoder.concealment).cast_mut().cast();
             check(sys::avcodec_parameters_to_context(context, parameters))?;
             (*context).pkt_timebase = super::rational(facts.time_base);
             check(sys::avcodec_open2(context, codec, options.as_mut_ptr()))?;
@@ -54,7 +73,7 @@ impl RawDecoder {
     pub fn send(&mut self, packet: Option<&Packet>) -> Result<(), FfmpegError> {
         let pointer = packet.map_or(ptr::null(), Packet::as_ptr);
         // SAFETY: the context is ours; the packet is null or lives through the call, which references its data.
-        check(unsafe { sys::avcodec_send_packet(self.0, pointer) })?;
+        check(unsafe { sys::avcodec_send_packet(self.context, pointer) })?;
         Ok(())
     }
 
@@ -62,15 +81,20 @@ impl RawDecoder {
     pub fn receive(&mut self) -> Result<RawFrame, FfmpegError> {
         let mut frame = RawFrame::new()?;
         // SAFETY: both are ours.
-        check(unsafe { sys::avcodec_receive_frame(self.0, frame.as_mut_ptr()) })?;
+        check(unsafe { sys::avcodec_receive_frame(self.context, frame.as_mut_ptr()) })?;
         Ok(frame)
+    }
+
+    /// Whether it has concealed an error so far. Known before any frame is received that this may have touched.
+    pub fn has_concealed(&self) -> bool {
+        self.concealment.happened()
     }
 
     /// The codec's private description of the stream (SPS and the like), as it was opened with.
     pub fn extradata(&self) -> &[u8] {
         // SAFETY: ours; extradata is null or holds extradata_size bytes, and decoders replace it only in calls with &mut.
         unsafe {
-            let (data, size) = ((*self.0).extradata, (*self.0).extradata_size);
+            let (data, size) = ((*self.context).extradata, (*self.context).extradata_size);
             if data.is_null() || size <= 0 { &[] } else { std::slice::from_raw_parts(data, size as usize) }
         }
     }
@@ -79,6 +103,6 @@ impl RawDecoder {
 impl Drop for RawDecoder {
     fn drop(&mut self) {
         // SAFETY: ours, and never used again.
-        unsafe { sys::avcodec_free_context(&raw mut self.0) };
+        unsafe { sys::avcodec_free_context(&raw mut self.context) };
     }
 }

@@ -21,6 +21,8 @@ pub struct StreamFacts {
     pub index: i32,
     pub codec: u32,
     pub codec_name: String,
+    /// No frame refers to another.
+    pub intra_only: bool,
     pub profile: Option<String>,
     pub pixel_format: i32,
     pub width: i32,
@@ -132,10 +134,14 @@ impl Input {
         unsafe {
             let parameters = (*pointer).codecpar;
             let codec = enum_field!(parameters, codec_id) as u32;
+            let descriptor = raw::avcodec_descriptor_get(codec);
+            let intra_only =
+                !descriptor.is_null() && (*descriptor).props & sys::AV_CODEC_PROP_INTRA_ONLY != 0;
             Some(StreamFacts {
                 index: stream,
                 codec,
                 codec_name: text(raw::avcodec_get_name(codec)).unwrap_or_default(),
+                intra_only,
                 profile: text(raw::avcodec_profile_name(codec, (*parameters).profile)),
                 pixel_format: (*parameters).format,
                 width: (*parameters).width,

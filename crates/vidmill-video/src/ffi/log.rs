@@ -1,15 +1,30 @@
 //! FFmpeg's log, into `tracing` (target `ffmpeg`) instead of standard error.
+//!
+//! One message is more than a message: when a decoder conceals an error, no return value says so, and the frame's flags
+//! say it too late (frames that refer to it may be shown, and given out, before it) or, with several threads, not at
+//! all. The log says it while it happens. So that message also sets the [`Concealment`] of the decoder it comes from.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::catch_unwind;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::raw;
+use super::raw::{self, sys};
 
 /// FFmpeg's levels (libavutil/log.h), the ones that are told apart here.
 const ERROR: c_int = 16;
 const WARNING: c_int = 24;
 const INFO: c_int = 32;
+
+/// Set once a decoder has concealed an error; a decoder's context points to its own.
+#[derive(Debug, Default)]
+pub struct Concealment(AtomicBool);
+
+impl Concealment {
+    pub fn happened(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 /// Sends the log to `tracing` from now on. What FFmpeg calls an error is here a warning: the caller learns of a real
 /// error by a return value, and of damage by [`Damage`](crate::Damage).
@@ -27,6 +42,8 @@ unsafe extern "C" fn forward(
 ) {
     // A panic (of a subscriber, say) must not cross into C.
     let _ = catch_unwind(|| {
+        // SAFETY: both come from FFmpeg's logging call.
+        unsafe { note_concealment(context, format) };
         if !wanted(level) {
             return;
         }
@@ -44,12 +61,32 @@ unsafe extern "C" fn forward(
     });
 }
 
+/// # Safety
+/// `context` is null or points to a struct that begins with a pointer to its AVClass; `format` is a terminated string.
+unsafe fn note_concealment(context: *mut c_void, format: *const c_char) {
+    // SAFETY: the caller's promise.
+    if context.is_null() || !unsafe { CStr::from_ptr(format) }.to_bytes().starts_with(b"concealing ") {
+        return;
+    }
+    // SAFETY: the context begins with its class; if that is the class of codec contexts, it is one. Only decoders of ours
+    // have an `opaque` (their threads' contexts are copies), and it outlives them.
+    unsafe {
+        if context.cast::<*const sys::AVClass>().read() == sys::avcodec_get_class() {
+            let opaque = (*context.cast::<sys::AVCodecContext>()).opaque.cast::<Concealment>();
+            if let Some(concealment) = opaque.as_ref() {
+                concealment.0.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
 fn wanted(level: c_int) -> bool {
-    match level {
-        ..=ERROR => tracing::enabled!(target: "ffmpeg", tracing::Level::WARN),
-        ..=WARNING => tracing::enabled!(target: "ffmpeg", tracing::Level::DEBUG),
-        ..=INFO => tracing::enabled!(target: "ffmpeg", tracing::Level::TRACE),
-        _ => false,
+    if level <= ERROR {
+        tracing::enabled!(target: "ffmpeg", tracing::Level::WARN)
+    } else if level <= WARNING {
+        tracing::enabled!(target: "ffmpeg", tracing::Level::DEBUG)
+    } else {
+        level <= INFO && tracing::enabled!(target: "ffmpeg", tracing::Level::TRACE)
     }
 }
 
@@ -57,9 +94,11 @@ fn emit(level: c_int, text: &str) {
     if text.is_empty() {
         return;
     }
-    match level {
-        ..=ERROR => tracing::warn!(target: "ffmpeg", "{text}"),
-        ..=WARNING => tracing::debug!(target: "ffmpeg", "{text}"),
-        _ => tracing::trace!(target: "ffmpeg", "{text}"),
+    if level <= ERROR {
+        tracing::warn!(target: "ffmpeg", "{text}");
+    } else if level <= WARNING {
+        tracing::debug!(target: "ffmpeg", "{text}");
+    } else {
+        tracing::trace!(target: "ffmpeg", "{text}");
     }
 }

@@ -15,7 +15,7 @@ mod scale;
 mod system;
 
 pub use call::FfmpegError;
-pub use decoder::{RawDecoder, decoder_name};
+pub use decoder::{DecoderSetup, RawDecoder, decoder_name};
 pub use encoder::{EncoderSetup, Output, RawEncoder};
 pub use frame::RawFrame;
 pub use input::{ContainerFacts, Input, StreamFacts};

@@ -64,10 +64,6 @@ impl Packet {
         unsafe { sys::av_packet_rescale_ts(self.0, super::rational(from), super::rational(to)) };
     }
 
-    pub fn is_key(&self) -> bool {
-        self.flag(sys::AV_PKT_FLAG_KEY)
-    }
-
     /// The demuxer knows that something is wrong or missing in it.
     pub fn is_corrupt(&self) -> bool {
         self.flag(sys::AV_PKT_FLAG_CORRUPT)

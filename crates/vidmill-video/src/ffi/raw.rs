@@ -30,6 +30,7 @@ pub type LogCallback = unsafe extern "C" fn(*mut c_void, c_int, *const c_char, *
 
 unsafe extern "C" {
     pub fn avcodec_find_decoder(id: u32) -> *const sys::AVCodec;
+    pub fn avcodec_descriptor_get(id: u32) -> *const sys::AVCodecDescriptor;
     pub fn avcodec_get_name(id: u32) -> *const c_char;
     pub fn avcodec_profile_name(id: u32, profile: c_int) -> *const c_char;
     pub fn av_get_pix_fmt(name: *const c_char) -> c_int;

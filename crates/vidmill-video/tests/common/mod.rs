@@ -1,5 +1,6 @@
 //! Clips made by the `ffmpeg` command, and what it says of them.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,7 +89,7 @@ pub struct Seen {
     pub md5: Option<String>,
 }
 
-/// Decodes every `every`th frame on `threads` threads.
+/// Decodes every `every`th frame on `threads` threads, and nothing else that can be left out.
 pub fn decode(path: &str, every: u64, threads: usize) -> (Vec<Seen>, Damage) {
     decode_with(path, &DecodeOptions { threads, ..DecodeOptions::default() }, |index| {
         index.is_multiple_of(every)

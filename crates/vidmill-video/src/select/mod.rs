@@ -1,0 +1,247 @@
+//! Not decoding what nobody wants.
+//!
+//! A frame that is not wanted and that no other frame refers to need not be decoded. To know that it is not wanted, its
+//! index must be known before it is decoded; [`schedule`] finds it from the packets' times, [`nal`] finds what nothing
+//! refers to. Packets are read ahead for that only as far as it takes, and at most [`MAX_AHEAD`].
+//!
+//! The frames that come out are the very same as those of decoding everything. Where that is not certain, this says so
+//! ([`Outcome::DecodeAll`]), and where what was announced may be wrong, that too ([`Outcome::StartOver`]).
+
+mod nal;
+mod schedule;
+
+use std::collections::VecDeque;
+
+use crate::demux::Demuxer;
+use crate::ffi::{Packet, RawFrame};
+use crate::pump::{Pump, Received};
+use nal::{Inspector, Role};
+use schedule::{Doubt, Fate, Schedule};
+
+/// Packets read ahead at most. H.264 and HEVC reorder by no more than 16 frames.
+const MAX_AHEAD: usize = 64;
+
+pub(crate) struct Selector {
+    inspector: Inspector,
+    schedule: Schedule,
+    /// Read and not yet sent, in decoding order.
+    ahead: VecDeque<Ahead>,
+    /// Used packets, to be filled again.
+    spare: Vec<Packet>,
+    /// Given by the decoder, while frames that were left out go before it.
+    ready: Option<RawFrame>,
+    state: State,
+}
+
+struct Ahead {
+    packet: Packet,
+    /// `None` for packets that were not scheduled.
+    pts: Option<i64>,
+    role: Role,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// Times cannot be relied upon any more: what is announced is delivered, nothing else is announced.
+    Closing,
+    /// All packets are read.
+    Ended,
+    /// All packets are sent.
+    Draining,
+}
+
+/// What to do next.
+pub(crate) enum Outcome {
+    /// A frame, and whether it is wanted.
+    Frame(RawFrame, bool),
+    /// A frame that was not decoded, shown at this pts.
+    Skipped(i64),
+    /// From here on every frame must be decoded; [`Selector::into_unsent`] has the packets to begin with.
+    DecodeAll,
+    /// What was announced may be wrong.
+    StartOver,
+    End,
+}
+
+impl Selector {
+    /// Whether the stream is of a kind whose frames can be told apart before they are decoded.
+    pub fn suits(demuxer: &Demuxer) -> bool {
+        let format = &demuxer.container.format;
+        let timed = format.contains("mov") || format.contains("matroska");
+        let codec = matches!(demuxer.stream.codec_name.as_str(), "h264" | "hevc");
+        timed && codec && demuxer.can_start_over()
+    }
+
+    /// `None` if [`Self::suits`] is false.
+    pub fn new(pump: &Pump) -> Option<Self> {
+        let demuxer = &pump.demuxer;
+        if !Self::suits(demuxer) {
+            return None;
+        }
+        Some(Self {
+            inspector: Inspector::new(&demuxer.stream.codec_name, pump.extradata())?,
+            schedule: Schedule::default(),
+            ahead: VecDeque::new(),
+            spare: Vec::new(),
+            ready: None,
+            state: State::Reading,
+        })
+    }
+
+    /// The next frame. `ask` is asked about each frame once, by its pts, in display order.
+    pub fn step(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Outcome {
+        loop {
+            if let Some(outcome) = self.give() {
+                return outcome;
+            }
+            let went_on = match pump.receive() {
+                Received::Frame(frame) => self.arrive(frame, pump, ask),
+                Received::Hungry => self.feed(pump, ask),
+                Received::Failed => Err(Outcome::StartOver),
+                Received::End if self.schedule.owes() => Err(Outcome::StartOver),
+                Received::End => Err(Outcome::End),
+            };
+            if let Err(outcome) = went_on {
+                return outcome;
+            }
+        }
+    }
+
+    /// Gives out the first frame in display order, if what became of it is known.
+    fn give(&mut self) -> Option<Outcome> {
+        if self.state == State::Closing && !self.schedule.owes() {
+            return Some(Outcome::DecodeAll);
+        }
+        let (pts, fate) = self.schedule.first()?;
+        match fate {
+            Fate::Dropped => {
+                self.schedule.pop();
+                Some(Outcome::Skipped(pts))
+            }
+            Fate::Wanted | Fate::Unwanted => {
+                let frame = self.ready.take()?;
+                self.schedule.pop();
+                Some(Outcome::Frame(frame, fate == Fate::Wanted))
+            }
+            Fate::Open => None,
+        }
+    }
+
+    /// What was read and not sent, for decoding everything from here on.
+    pub fn into_unsent(self) -> impl Iterator<Item = Packet> {
+        self.ahead.into_iter().map(|ahead| ahead.packet)
+    }
+
+    /// The decoder gave a frame: is it the one that the packets promised?
+    fn arrive(
+        &mut self,
+        frame: RawFrame,
+        pump: &mut Pump,
+        ask: &mut dyn FnMut(i64) -> bool,
+    ) -> Result<(), Outcome> {
+        if frame.is_damaged() || pump.has_concealed() {
+            return Err(Outcome::StartOver);
+        }
+        let pts = frame.pts();
+        if pts.is_none() || pts != self.schedule.expected() {
+            return Err(Outcome::StartOver);
+        }
+        self.ready = Some(frame);
+        let Some(pts) = pts else { return Ok(()) };
+        while self.schedule.fate(pts) == Some(Fate::Open) {
+            if self.state == State::Closing || self.ahead.len() >= MAX_AHEAD {
+                self.schedule.announce_through(pts, ask);
+            } else {
+                self.read(pump, ask)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the next packet, or leaves it out.
+    fn feed(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Result<(), Outcome> {
+        while self.ahead.is_empty() && self.state == State::Reading {
+            self.read(pump, ask)?;
+        }
+        while self.undecided() && self.state == State::Reading && self.ahead.len() < MAX_AHEAD {
+            self.read(pump, ask)?;
+        }
+        let Some(Ahead { packet, pts, role }) = self.ahead.pop_front() else {
+            return self.nothing_ahead(pump);
+        };
+        let sent = match pts {
+            Some(pts) if role == Role::Disposable && self.schedule.fate(pts) == Some(Fate::Unwanted) => {
+                self.schedule.drop_frame(pts);
+                true
+            }
+            _ => pump.send(&packet),
+        };
+        self.spare.push(packet);
+        if sent { Ok(()) } else { Err(Outcome::StartOver) }
+    }
+
+    /// Whether the next packet might be left out if only it were known whether its frame is wanted.
+    fn undecided(&self) -> bool {
+        self.ahead.front().is_some_and(|next| {
+            next.role == Role::Disposable
+                && next.pts.is_some_and(|pts| self.schedule.fate(pts) == Some(Fate::Open))
+        })
+    }
+
+    fn nothing_ahead(&mut self, pump: &mut Pump) -> Result<(), Outcome> {
+        match self.state {
+            State::Ended => {
+                self.state = State::Draining;
+                if pump.drain() { Ok(()) } else { Err(Outcome::StartOver) }
+            }
+            State::Closing => self.pass_on(pump),
+            State::Reading | State::Draining => Ok(()),
+        }
+    }
+
+    /// While closing: the decoder needs packets to give out the last frames that are owed.
+    fn pass_on(&mut self, pump: &mut Pump) -> Result<(), Outcome> {
+        let mut packet = self.blank()?;
+        let sent = if pump.read(&mut packet) { pump.send(&packet) } else { pump.drain() };
+        self.spare.push(packet);
+        if sent { Ok(()) } else { Err(Outcome::StartOver) }
+    }
+
+    /// Reads one packet ahead and announces what is certain by it.
+    fn read(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Result<(), Outcome> {
+        let mut packet = self.blank()?;
+        if !pump.read(&mut packet) {
+            self.state = State::Ended;
+            self.schedule.close();
+            self.schedule.announce(ask);
+            return Ok(());
+        }
+        let role = self.inspector.role(packet.data());
+        let unsure = packet.is_corrupt() || packet.is_discarded() || packet.has_new_parameters();
+        // Pictures before the first refresh may refer to what is not there, and then give no frame.
+        let first = pump.demuxer.packets() == 1 && role != Role::Refresh;
+        let admitted = if unsure || first {
+            Err(Doubt::FromHere)
+        } else {
+            self.schedule.admit(packet.pts(), packet.dts())
+        };
+        match admitted {
+            Ok(pts) => {
+                self.ahead.push_back(Ahead { packet, pts: Some(pts), role });
+                self.schedule.announce(ask);
+            }
+            Err(Doubt::FromHere) => {
+                self.ahead.push_back(Ahead { packet, pts: None, role });
+                self.state = State::Closing;
+            }
+            Err(Doubt::Announced) => return Err(Outcome::StartOver),
+        }
+        Ok(())
+    }
+
+    fn blank(&mut self) -> Result<Packet, Outcome> {
+        // Out of memory: decoding everything needs less.
+        self.spare.pop().map_or_else(|| Packet::new().map_err(|_| Outcome::StartOver), Ok)
+    }
+}

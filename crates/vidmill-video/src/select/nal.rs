@@ -1,0 +1,265 @@
+//! Which packets of H.264 and HEVC streams no other picture needs.
+//!
+//! H.264: pictures whose slices all have `nal_ref_idc` 0 (ITU-T H.264, 7.4.1). HEVC: sub-layer non-reference pictures
+//! (ITU-T H.265, table 7-1) of the highest temporal sub-layer, which no picture refers to. Leaving such a packet out
+//! changes nothing for the others: both standards derive picture order and reference sets from reference pictures only.
+
+/// What a packet is to the pictures around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One whole picture that nothing refers to.
+    Disposable,
+    /// An instantaneous refresh: nothing after it refers to anything before it.
+    Refresh,
+    /// Anything else, also what is not understood.
+    Needed,
+}
+
+/// Reads packets of one stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Inspector {
+    codec: Codec,
+    framing: Framing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Codec {
+    H264,
+    /// The highest temporal sub-layer of any parameter set seen, once one was seen.
+    Hevc {
+        highest: Option<u8>,
+    },
+}
+
+/// How NAL units are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// Each is preceded by its length in so many bytes.
+    Length(usize),
+    /// Each is preceded by 0, 0, 1.
+    StartCode,
+}
+
+impl Inspector {
+    /// For a codec by FFmpeg's name and its extradata; `None` for codecs without such pictures.
+    pub fn new(codec: &str, extradata: &[u8]) -> Option<Self> {
+        let configuration = extradata.first() == Some(&1);
+        match codec {
+            "h264" => {
+                let length = extradata.get(4).map(|byte| usize::from(byte & 3) + 1);
+                Some(Self { codec: Codec::H264, framing: framing(configuration, length) })
+            }
+            "hevc" => {
+                let length = extradata.get(21).map(|byte| usize::from(byte & 3) + 1);
+                let framing = framing(configuration, length);
+                let mut inspector = Self { codec: Codec::Hevc { highest: None }, framing };
+                inspector.learn(extradata, configuration);
+                Some(inspector)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn role(&mut self, packet: &[u8]) -> Role {
+        let Some(units) = units(packet, self.framing) else { return Role::Needed };
+        match self.codec {
+            Codec::H264 => h264_role(&units),
+            Codec::Hevc { .. } => {
+                units.iter().for_each(|unit| self.note_parameters(unit));
+                let Codec::Hevc { highest } = self.codec else { return Role::Needed };
+                hevc_role(&units, highest)
+            }
+        }
+    }
+
+    /// Takes sequence parameter sets from HEVC's extradata (ISO/IEC 14496-15, 8.3.3.1.2, or bare NAL units).
+    fn learn(&mut self, extradata: &[u8], configuration: bool) {
+        if !configuration {
+            for unit in units(extradata, Framing::StartCode).unwrap_or_default() {
+                self.note_parameters(unit);
+            }
+            return;
+        }
+        let Some((&arrays, mut rest)) = extradata.get(22..).and_then(<[u8]>::split_first) else { return };
+        for _ in 0..arrays {
+            let Some((&[_, high, low], tail)) = rest.split_first_chunk() else { return };
+            rest = tail;
+            for _ in 0..u16::from_be_bytes([high, low]) {
+                let Some((&length, tail)) = rest.split_first_chunk() else { return };
+                let Some((unit, tail)) = tail.split_at_checked(usize::from(u16::from_be_bytes(length)))
+                else {
+                    return;
+                };
+                self.note_parameters(unit);
+                rest = tail;
+            }
+        }
+    }
+
+    fn note_parameters(&mut self, unit: &[u8]) {
+        const SPS: u8 = 33;
+        let Codec::Hevc { highest } = &mut self.codec else { return };
+        if let [first, _, third, ..] = unit
+            && (first >> 1) & 0x3f == SPS
+        {
+            let sub_layer = (third >> 1) & 7;
+            *highest = Some(highest.map_or(sub_layer, |seen| seen.max(sub_layer)));
+        }
+    }
+}
+
+fn framing(configuration: bool, length: Option<usize>) -> Framing {
+    match length {
+        Some(length) if configuration => Framing::Length(length),
+        _ => Framing::StartCode,
+    }
+}
+
+/// Splits a packet; `None` if lengths do not add up or nothing is there.
+fn units(packet: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
+    let units = match framing {
+        Framing::Length(size) => units_by_length(packet, size)?,
+        Framing::StartCode => units_by_start_code(packet),
+    };
+    (!units.is_empty()).then_some(units)
+}
+
+fn units_by_length(mut rest: &[u8], size: usize) -> Option<Vec<&[u8]>> {
+    let mut units = Vec::new();
+    while !rest.is_empty() {
+        let (length, tail) = rest.split_at_checked(size)?;
+        let length = length.iter().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
+        let (unit, tail) = tail.split_at_checked(length)?;
+        units.push(unit);
+        rest = tail;
+    }
+    Some(units)
+}
+
+fn units_by_start_code(packet: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> =
+        packet.windows(3).enumerate().filter(|(_, w)| *w == [0, 0, 1]).map(|(at, _)| at + 3).collect();
+    let ends = starts.iter().skip(1).map(|&next| next - 3).chain([packet.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| &packet[start..end.max(start)]).collect()
+}
+
+fn h264_role(units: &[&[u8]]) -> Role {
+    let (mut pictures, mut referenced, mut refresh) = (0, false, false);
+    for unit in units {
+        let Some((&header, body)) = unit.split_first() else { return Role::Needed };
+        match header & 0x1f {
+            kind @ (1 | 5) => {
+                referenced |= header & 0x60 != 0;
+                refresh |= kind == 5;
+                // first_mb_in_slice is 0 if its Exp-Golomb code is a single 1.
+                pictures += u32::from(body.first().is_some_and(|byte| byte & 0x80 != 0));
+            }
+            // SEI, delimiter, filler.
+            6 | 9 | 12 => {}
+            // Parameter sets.
+            7 | 8 if refresh || pictures == 0 => referenced = true,
+            _ => return Role::Needed,
+        }
+    }
+    role(pictures, referenced, refresh)
+}
+
+fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
+    let (mut pictures, mut referenced, mut refresh) = (0, false, false);
+    for unit in units {
+        let [first, second, third, ..] = **unit else { return Role::Needed };
+        let (kind, layer, sub_layer) = ((first >> 1) & 0x3f, (first & 1) << 5 | second >> 3, second & 7);
+        if layer != 0 || sub_layer == 0 {
+            return Role::Needed;
+        }
+        match kind {
+            0..=31 => {
+                let disposable = kind < 16 && kind % 2 == 0 && Some(sub_layer - 1) == highest;
+                referenced |= !disposable;
+                // IDR_W_RADL and IDR_N_LP.
+                refresh |= matches!(kind, 19 | 20);
+                // first_slice_segment_in_pic_flag
+                pictures += u32::from(third & 0x80 != 0);
+            }
+            // Parameter sets.
+            32..=34 => referenced = true,
+            // Delimiter, filler, SEI.
+            35 | 38..=40 => {}
+            _ => return Role::Needed,
+        }
+    }
+    role(pictures, referenced, refresh)
+}
+
+fn role(pictures: u32, referenced: bool, refresh: bool) -> Role {
+    match (pictures, referenced, refresh) {
+        (1, _, true) => Role::Refresh,
+        (1, false, false) => Role::Disposable,
+        _ => Role::Needed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_length(units: &[&[u8]]) -> Vec<u8> {
+        units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), *unit].concat()).collect()
+    }
+
+    fn h264() -> Inspector {
+        Inspector::new("h264", &[1, 100, 0, 31, 0xff]).unwrap()
+    }
+
+    #[test]
+    fn h264_pictures_by_their_reference_idc() {
+        let role = |units: &[&[u8]]| h264().role(&by_length(units));
+        assert_eq!(role(&[&[0x01, 0x80]]), Role::Disposable);
+        assert_eq!(role(&[&[0x06, 5], &[0x01, 0x80], &[0x01, 0x40]]), Role::Disposable, "two slices");
+        assert_eq!(role(&[&[0x41, 0x80]]), Role::Needed);
+        assert_eq!(role(&[&[0x01, 0x80], &[0x41, 0x40]]), Role::Needed, "one slice is referenced");
+        assert_eq!(role(&[&[0x01, 0x80], &[0x01, 0x80]]), Role::Needed, "two pictures or fields");
+        assert_eq!(role(&[&[0x67, 1, 2], &[0x68, 1], &[0x65, 0x80]]), Role::Refresh);
+        assert_eq!(role(&[&[0x06, 5]]), Role::Needed, "no picture at all");
+        assert_eq!(role(&[&[0x14, 0x80]]), Role::Needed, "extensions are not understood");
+    }
+
+    #[test]
+    fn broken_packets_are_needed() {
+        for packet in [&[][..], &[0], &[0, 0, 0, 9, 1], &[0, 0, 0, 0], &[255; 7]] {
+            assert_eq!(h264().role(packet), Role::Needed, "{packet:?}");
+        }
+    }
+
+    #[test]
+    fn start_codes_separate_too() {
+        let mut inspector = Inspector::new("h264", &[0, 0, 0, 1, 0x67]).unwrap();
+        assert_eq!(inspector.role(&[0, 0, 0, 1, 0x09, 0x10, 0, 0, 1, 0x01, 0x80, 7]), Role::Disposable);
+        assert_eq!(inspector.role(&[0, 0, 0, 1, 0x41, 0x80, 7]), Role::Needed);
+        assert_eq!(inspector.role(&[0, 0, 1]), Role::Needed);
+    }
+
+    #[test]
+    fn hevc_pictures_by_type_and_sub_layer() {
+        let sps = [33 << 1, 1, 0x01];
+        let extradata = [&[0, 0, 0, 1][..], &sps].concat();
+        let mut inspector = Inspector::new("hevc", &extradata).unwrap();
+        let packet = |kind: u8, sub_layer: u8| [0, 0, 1, kind << 1, sub_layer + 1, 0x80];
+        assert_eq!(inspector.role(&packet(0, 0)), Role::Disposable);
+        assert_eq!(inspector.role(&packet(8, 0)), Role::Disposable);
+        assert_eq!(inspector.role(&packet(1, 0)), Role::Needed);
+        assert_eq!(inspector.role(&packet(19, 0)), Role::Refresh);
+        assert_eq!(inspector.role(&packet(21, 0)), Role::Needed, "a clean random access is no refresh");
+        // A parameter set that allows a higher sub-layer, whose pictures may refer to the lower one's.
+        inspector.role(&[0, 0, 1, 33 << 1, 1, 0x03]);
+        assert_eq!(inspector.role(&packet(0, 0)), Role::Needed);
+        assert_eq!(inspector.role(&packet(0, 1)), Role::Disposable);
+    }
+
+    #[test]
+    fn hevc_without_parameters_drops_nothing() {
+        let mut inspector = Inspector::new("hevc", &[]).unwrap();
+        assert_eq!(inspector.role(&[0, 0, 1, 0, 1, 0x80]), Role::Needed);
+        assert!(Inspector::new("vp9", &[]).is_none());
+    }
+}
