@@ -1,10 +1,12 @@
 """The two detectors of the benchmark: YOLOv8's layers with seeded random weights.
 
 Time depends on the layers, not on what the weights have learnt. "heavy" has YOLOv8n's own widths, "light" is narrower; at
-320x320 they take about 20 and 5 ms of CPU. The class scores are shifted so that a real frame gives some
-twenty candidates above a confidence of 0.25, as trained models do.
+320x320 they take about 20 and 5 ms of CPU. The class scores are scaled and shifted so that a real frame gives some twenty
+candidates above a confidence of 0.25, as trained models do. The weights are small enough for the network to damp small
+differences between pictures, as trained models do too: larger ones would make it chaotic.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +19,26 @@ CLASSES = 80
 REG_MAX = 16
 WIDTHS = {"heavy": 0.25, "light": 0.08}
 CANDIDATES = 20
+GAIN = 1.2
+LOGIT_SPREAD = 1.5
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the last class convolution does to make scores like a trained model's."""
+
+    gain: float = 1.0
+    shift: float = 0.0
 
 
 class Yolo:
     """YOLOv8 layer by layer; every method takes and returns (tensor, channels)."""
 
-    def __init__(self, width, seed, shift=0.0):
+    def __init__(self, width, seed, scores):
         self.graph = Graph()
         self.random = np.random.default_rng(seed)
         self.width = width
-        self.shift = shift
+        self.scores = scores
 
     def channels(self, full):
         return max(8, int(full * self.width / 8 + 0.5) * 8)
@@ -45,7 +57,7 @@ class Yolo:
 
     def conv(self, x, outputs, kernel=3, stride=1):
         """Convolution and SiLU."""
-        y, channels = self.plain_conv(x, outputs, kernel, stride, gain=1.7)
+        y, channels = self.plain_conv(x, outputs, kernel, stride, gain=GAIN)
         return self.graph.emit("Mul", [y, self.graph.emit("Sigmoid", [y])]), channels
 
     def concat(self, *parts):
@@ -98,7 +110,7 @@ class Yolo:
             y, n = self.plain_conv(self.conv(self.conv(level, box_width), box_width), 4 * REG_MAX, 1)
             boxes.append(graph.emit("Reshape", [y, graph.ints(1, n, -1)]))
             y = self.conv(self.conv(level, class_width), class_width)
-            y, n = self.plain_conv(y, CLASSES, 1, bias=self.shift)
+            y, n = self.plain_conv(y, CLASSES, 1, gain=self.scores.gain, bias=self.scores.shift)
             scores.append(graph.emit("Reshape", [y, graph.ints(1, n, -1)]))
         logits = graph.emit("Concat", scores, axis=2, output="logits")
         return graph.emit("Concat", [self.decode(boxes), graph.emit("Sigmoid", [logits])], axis=1)
@@ -129,8 +141,8 @@ def anchors():
     return np.concatenate(centres, 1)[None], np.concatenate(strides)[None, None]
 
 
-def build(name, shift=0.0):
-    yolo = Yolo(WIDTHS[name], seed=8, shift=shift)
+def build(name, scores=Scores()):
+    yolo = Yolo(WIDTHS[name], seed=8, scores=scores)
     x = yolo.graph.input("images", [1, 3, SIDE, SIDE])
     y = yolo.detect(yolo.features((x, 3)))
     yolo.graph.output("output0", y, [1, 4 + CLASSES, anchors()[0].shape[2]])
@@ -146,17 +158,19 @@ def build(name, shift=0.0):
     return yolo.graph.model(name, "bench", metadata)
 
 
-def candidate_shift(name, frames):
-    """What to add to all class logits so that a frame gives CANDIDATES anchors above 0.25, on average."""
+def trained_scores(name, frames):
+    """Gives the class logits a fixed spread, and CANDIDATES anchors above 0.25 in a frame, on average."""
     model = build(name)
     model.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    best = [np.sort(session.run(["logits"], {"images": frame})[0].max(1).ravel())[-CANDIDATES] for frame in frames]
-    return float(np.log(0.25 / 0.75) - np.mean(best))
+    logits = [session.run(["logits"], {"images": frame})[0] for frame in frames]
+    gain = LOGIT_SPREAD / float(np.std(logits))
+    best = [np.sort(gain * one.max(1).ravel())[-CANDIDATES] for one in logits]
+    return Scores(gain, float(np.log(0.25 / 0.75) - np.mean(best)))
 
 
 def write_models(folder: Path, frames):
     """Writes heavy.onnx and light.onnx; `frames` are input tensors that the scores are set by."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in WIDTHS:
-        onnx.save(build(name, candidate_shift(name, frames)), folder / f"{name}.onnx")
+        onnx.save(build(name, trained_scores(name, frames)), folder / f"{name}.onnx")

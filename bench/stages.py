@@ -50,7 +50,7 @@ def vidmill_preprocess_alone(example, clip):
     command += ["-f", "rawvideo", "-"]
     frame = subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout
     side = pipeline.SIDE
-    command = [example, "--format", "yuv420p", "--size", "1920x1080", "--target", f"{side}x{side}", "--matrix", "bt709"]
+    command = [example, "--format", "yuv420p", "--size", "1920x1080", "--target", f"{side}x{side}", "--matrix", "bt601"]
     done = subprocess.run([*map(str, command), "--repeat", "300"], input=frame, check=True, capture_output=True)
     return float(re.search(r"median ([0-9.]+) ms", done.stderr.decode()).group(1))
 

@@ -143,11 +143,11 @@ class Colors:
         self.matrix = MATRICES.get(stream.get("color_space"), untagged)
         full = stream.get("color_range") == "pc" or self.pixels.startswith(("gray", "yuvj"))
         self.range = "full" if full else "limited"
-        location = stream.get("chroma_location", "left")
-        self.siting = "left" if location == "unspecified" else location
+        location = stream.get("chroma_location", "unspecified")
+        self.siting = "center" if location == "unspecified" else location  # as swscale takes it
 
     def scale_options(self):
-        """The same, told to swscale. Left to itself, it takes chroma to be centred and all matrices to be BT.601."""
+        """The same, told to swscale. Left to itself, it takes chroma to be centred always, and matrices to be BT.601."""
         limits = "pc" if self.range == "full" else "tv"
         options = f"in_color_matrix={self.matrix}:in_range={limits}:{ACCURATE}"
         halved = any(part in self.pixels for part in ("420", "nv12", "nv21"))

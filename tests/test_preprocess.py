@@ -116,6 +116,7 @@ def test_layouts_orders_and_types_hold_the_same_picture(clips):
     target = (160, 96)
     plain = picture.preprocessed(target)
     arguments = ["--format", picture.format, "--size", "320x136", "--target", "160x96", "--matrix", "bt601"]
+    arguments += ["--siting", picture.colors.siting]
     command = [support.example("vidmill-image", "preprocess_raw"), *arguments]
 
     def run(*options):
