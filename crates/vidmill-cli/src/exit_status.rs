@@ -5,9 +5,6 @@ use std::process::ExitCode;
 use vidmill::sink::SinkError;
 use vidmill::{Manifest, RunError};
 
-/// Signals that interrupt a run.
-pub const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -46,6 +43,7 @@ impl ExitStatus {
             | RunError::Batch { .. }
             | RunError::SharedCoco(_)
             | RunError::AnnotatePath(_)
+            | RunError::SameName(..)
             | RunError::OverwritesSource(_)
             | RunError::Sink(SinkError::UnknownFormat { .. } | SinkError::Directory { .. }) => Self::Usage,
             _ => Self::Failed,

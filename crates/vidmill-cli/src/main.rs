@@ -18,7 +18,7 @@ use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    begin_log();
+    begin_log(matches!(&cli.command, Command::Run(args) if args.quiet));
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
@@ -29,9 +29,10 @@ fn main() -> ExitCode {
 
 /// Warnings and errors go to standard error; `VIDMILL_LOG` asks for more or less. What FFmpeg says of damaged files, packet
 /// by packet, is left to those who ask: the run tells the sum.
-fn begin_log() {
+fn begin_log(quiet: bool) {
+    let usual = if quiet { "error,ffmpeg=off" } else { "warn,ffmpeg=off" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("VIDMILL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ffmpeg=off"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

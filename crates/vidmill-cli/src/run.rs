@@ -41,10 +41,12 @@ pub fn run(args: &RunArgs) -> ExitStatus {
 
 fn tell(args: &RunArgs, manifest: &Manifest) {
     if args.progress == ProgressMode::Json {
+        // The manifest holds all that is told below, and is the last line.
         match serde_json::to_string(manifest) {
             Ok(line) => eprintln!("{line}"),
             Err(error) => complain(&error),
         }
+        return;
     }
     for source in &manifest.sources {
         if let Some(error) = &source.error {

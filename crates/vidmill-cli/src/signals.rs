@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use signal_hook::flag;
 use vidmill::Stop;
 
-use crate::exit_status::SIGNALS;
+/// Signals that interrupt a run.
+const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
 
 /// Remembers which signal came.
 pub struct Signals(Arc<AtomicUsize>);

@@ -34,12 +34,10 @@ pub struct StartError(pub String);
 pub type Deliver<W> =
     dyn Fn(<W as Worker>::Job, Result<<W as Worker>::Output, Failure>) + Send + Sync + 'static;
 
-/// Runs jobs somewhere. Implementations differ in where; what comes out is the same.
+/// Runs jobs somewhere. Implementations differ in where; what comes out is the same. Dropping one waits until every
+/// job was delivered.
 pub trait Executor<W: Worker> {
     /// Hands a job over; waits while as many are queued as there are workers. The slot goes back to its pool as soon
     /// as the job has its result.
     fn submit(&self, job: W::Job, slot: FilledSlot);
-
-    /// Waits until every job was delivered, then ends the workers.
-    fn finish(self: Box<Self>);
 }

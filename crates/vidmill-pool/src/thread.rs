@@ -9,8 +9,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::{Deliver, Executor, Failure, FilledSlot, StartError, Worker};
 
 /// Runs jobs on a fixed number of threads.
+///
+/// Dropping it waits until every job was delivered, then ends the workers.
 pub struct Threads<W: Worker> {
-    queue: Sender<(W::Job, FilledSlot)>,
+    /// Taken when the end has come.
+    queue: Option<Sender<(W::Job, FilledSlot)>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -25,7 +28,7 @@ impl<W: Worker + 'static> Threads<W> {
         let (queue, jobs) = bounded(count);
         let (ready, readiness) = bounded(count);
         let build = Arc::new(build);
-        let mut threads = Vec::with_capacity(count);
+        let mut running = Self { queue: Some(queue), threads: Vec::with_capacity(count) };
         for number in 0..count {
             let seat = Seat { build: Arc::clone(&build), deliver: Arc::clone(&deliver), jobs: jobs.clone() };
             let ready = ready.clone();
@@ -33,23 +36,26 @@ impl<W: Worker + 'static> Threads<W> {
                 .name(format!("worker-{number}"))
                 .spawn(move || seat.serve(&ready))
                 .map_err(|e| StartError(format!("cannot start worker thread {number}: {e}")))?;
-            threads.push(thread);
+            running.threads.push(thread);
         }
         for _ in 0..count {
             readiness.recv().expect("every thread reports before it takes its first job")?;
         }
-        Ok(Self { queue, threads })
+        Ok(running)
     }
 }
 
 impl<W: Worker> Executor<W> for Threads<W> {
     fn submit(&self, job: W::Job, slot: FilledSlot) {
-        self.queue.send((job, slot)).expect("workers take jobs until the queue is closed by `finish`");
+        let queue = self.queue.as_ref().expect("the queue is there until the threads are dropped");
+        queue.send((job, slot)).expect("workers take jobs until the queue is closed");
     }
+}
 
-    fn finish(self: Box<Self>) {
-        drop(self.queue);
-        for thread in self.threads {
+impl<W: Worker> Drop for Threads<W> {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        for thread in self.threads.drain(..) {
             // A worker's panics are caught within the thread; the thread itself has nothing else to say.
             let _ = thread.join();
         }
@@ -126,7 +132,7 @@ mod tests {
             slot.bytes_mut().fill((job % 200) as u8);
             threads.submit((job, poison(job)), slot.filled());
         }
-        Box::new(threads).finish();
+        drop(threads);
         assert_eq!(slots.free_count(), workers + 1);
         let mut results = std::mem::take(&mut *results.lock().unwrap());
         results.sort_by_key(|r| r.0);

@@ -28,6 +28,8 @@ enum Target {
 struct Track {
     encoder: Encoder,
     last_pts: i64,
+    /// Whether the user knows that timestamps do not rise.
+    told: bool,
 }
 
 impl Annotator {
@@ -59,16 +61,17 @@ impl Annotator {
         match &mut self.target {
             Target::Image(path) => vidmill_video::write_image(&path.to_string_lossy(), &self.picture),
             Target::Folder(folder) => {
-                let path = picture_path(folder, &record.source);
+                let path = picture_path(folder, Path::new(record.source.as_ref()));
                 vidmill_video::write_image(&path.to_string_lossy(), &self.picture)
             }
             Target::Video { path, rate, track } => {
-                let timestamp = frame.timestamp().unwrap_or_else(|| counted(record.frame, *rate));
+                let timestamp = frame.timestamp();
                 match track {
-                    Some(track) => track.write(&self.picture, timestamp.pts),
+                    Some(track) => track.write(&self.picture, timestamp.map(|t| t.pts)),
                     None => {
-                        let new = Track::begin(path, &self.picture, timestamp, *rate)?;
-                        track.insert(Box::new(new)).write(&self.picture, timestamp.pts)
+                        let first = timestamp.unwrap_or_else(|| counted(record.frame, *rate));
+                        let new = Track::begin(path, &self.picture, first, *rate)?;
+                        track.insert(Box::new(new)).write(&self.picture, Some(first.pts))
                     }
                 }
             }
@@ -96,19 +99,21 @@ impl Track {
             ..EncodeOptions::new(picture.size(), first.time_base, picture.color())
         };
         let encoder = Encoder::create(&path.to_string_lossy(), &options)?;
-        Ok(Self { encoder, last_pts: first.pts.saturating_sub(1) })
+        Ok(Self { encoder, last_pts: first.pts.saturating_sub(1), told: false })
     }
 
-    /// Damaged files repeat timestamps or go back; a video cannot. Such a frame is shown right after the one before it.
-    fn write(&mut self, picture: &Picture, pts: i64) -> Result<(), vidmill_video::Error> {
-        if pts <= self.last_pts {
+    /// Damaged files repeat timestamps, go back, or leave them out; a video cannot. Such a frame is shown right after the
+    /// one before it.
+    fn write(&mut self, picture: &Picture, pts: Option<i64>) -> Result<(), vidmill_video::Error> {
+        let next = self.last_pts.saturating_add(1);
+        if pts.is_some_and(|pts| pts < next) && !std::mem::replace(&mut self.told, true) {
             tracing::warn!(
-                pts,
-                last = self.last_pts,
-                "a timestamp does not rise; the annotated frame follows the last"
+                ?pts,
+                next,
+                "timestamps do not rise; such frames are shown right after the one before"
             );
         }
-        self.last_pts = pts.max(self.last_pts.saturating_add(1));
+        self.last_pts = pts.map_or(next, |pts| pts.max(next));
         self.encoder.write(picture, self.last_pts)
     }
 }
@@ -120,15 +125,13 @@ fn counted(frame: u64, rate: Option<Rational>) -> Timestamp {
     Timestamp { pts: i64::try_from(frame).unwrap_or(i64::MAX), time_base }
 }
 
-fn picture_path(folder: &Path, source: &str) -> PathBuf {
-    let source = Path::new(source);
-    let is_jpeg =
-        source.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"));
-    let mut name = source.file_name().unwrap_or(source.as_os_str()).to_owned();
-    if !is_jpeg {
-        // Only JPEG and PNG are written; a name that keeps its first ending cannot fall on another image's.
-        let is_png = source.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
-        name.push(if is_png { "" } else { ".png" });
+/// The path of an annotated picture: under the image's own name, with an ending that can be written.
+pub(crate) fn picture_path(folder: &Path, image: &Path) -> PathBuf {
+    let is_written =
+        |ending: &std::ffi::OsStr| ["jpg", "jpeg", "png"].iter().any(|e| ending.eq_ignore_ascii_case(e));
+    let mut name = image.file_name().unwrap_or(image.as_os_str()).to_owned();
+    if !image.extension().is_some_and(is_written) {
+        name.push(".png");
     }
     folder.join(name)
 }

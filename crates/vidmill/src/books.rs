@@ -9,7 +9,7 @@ use vidmill_infer::{Labels, TaskPlan};
 use crate::error::RunError;
 use crate::feed::{Closing, Event, LineEnd};
 use crate::ledger::Ledger;
-use crate::manifest::{Failures, Manifest, SourceEntry};
+use crate::manifest::{Manifest, SourceEntry};
 use crate::outputs::Outputs;
 use crate::progress::{Progress, Stop};
 use crate::record::{self, Outcome, Record};
@@ -22,7 +22,6 @@ use crate::worker::{Item, Verdict};
 pub(crate) struct Books {
     manifest: Manifest,
     outputs: Outputs,
-    failures: Failures,
     /// What became of the current source's sampled frames.
     settled: Ledger,
     names: Names,
@@ -44,8 +43,8 @@ impl Books {
         sources: usize,
     ) -> Self {
         let names = Names { labels: plan.labels().clone(), known: BTreeMap::new() };
-        let (failures, settled) = (Failures::default(), Ledger::default());
-        Self { manifest, outputs, failures, settled, names, clocks, progress, begin, sources }
+        let settled = Ledger::default();
+        Self { manifest, outputs, settled, names, clocks, progress, begin, sources }
     }
 
     /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
@@ -88,8 +87,8 @@ impl Books {
         match event {
             Event::Opened { number, name, probe } => {
                 self.outputs.begin_source(number, probe.as_deref())?;
-                self.settled = Ledger::default();
                 self.manifest.sources.push(SourceEntry::begun(&name, probe.map(|p| *p)));
+                self.outputs.write_manifest_of(&self.manifest, number)?;
                 Ok(())
             }
             Event::Frame { item, verdict } => self.record(item, verdict),
@@ -106,7 +105,7 @@ impl Books {
         let record = Record { source, frame, pts, time, outcome };
         self.outputs.write(&record, item.frame.as_ref())?;
         self.settled.settle(&record.outcome);
-        self.failures.note(&record);
+        self.manifest.note_failure(&record);
         self.progress.settled(!matches!(record.outcome, Outcome::Ok { .. }));
         Ok(())
     }
@@ -117,7 +116,7 @@ impl Books {
             decoded: intake.decoded,
             skipped: intake.skipped,
             sampled: intake.sampled,
-            ..self.settled
+            ..std::mem::take(&mut self.settled)
         };
         if let Some(entry) = self.manifest.sources.last_mut() {
             *entry = SourceEntry { ledger, damage, complete, error, ..entry.clone() };
@@ -130,8 +129,18 @@ impl Books {
         Ok(())
     }
 
+    /// After a failure, what was settled of a source that was never closed: only what has a record is counted.
+    fn end_unclosed_source(&mut self) {
+        let settled = std::mem::take(&mut self.settled);
+        let recorded = settled.ok + settled.failed + settled.dropped;
+        let ledger = Ledger { decoded: recorded, sampled: recorded, ..settled };
+        if let Some(entry) = self.manifest.sources.last_mut().filter(|_| recorded > 0) {
+            entry.ledger = ledger;
+            self.manifest.ledger.add(&ledger);
+        }
+    }
+
     fn take_stock(&mut self) {
-        self.manifest.failures.clone_from(&self.failures.0);
         self.manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
         self.manifest.cpu_seconds = usage::cpu_seconds();
         self.manifest.stage_seconds = self.clocks.seconds();
@@ -141,6 +150,7 @@ impl Books {
     fn close(mut self, result: Result<(), RunError>, stop: &Stop) -> Result<Manifest, RunError> {
         // Outputs are closed and the manifest is written also after a failure, whose first cause is what is told.
         let result = result.and(self.outputs.finish());
+        self.end_unclosed_source();
         self.take_stock();
         let read = &self.manifest.sources;
         self.manifest.complete = result.is_ok()

@@ -47,6 +47,9 @@ pub enum RunError {
     /// An annotated path that does not fit the sources.
     #[error("--annotate {}: give an .mp4 file for one video, a .png or .jpg file for one image, or a folder", .0.display())]
     AnnotatePath(PathBuf),
+    /// Two images whose annotated pictures would have one name.
+    #[error("annotated pictures of `{}` and `{}` would have the same name: give their folders as sources, or annotate them in separate runs", .0.display(), .1.display())]
+    SameName(PathBuf, PathBuf),
     /// An output that would destroy a source.
     #[error("output `{}` would overwrite a source: choose another path", .0.display())]
     OverwritesSource(PathBuf),

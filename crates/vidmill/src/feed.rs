@@ -58,6 +58,11 @@ pub(crate) fn line(window: usize) -> (Line, LineEnd) {
 }
 
 impl Line {
+    /// Whether the next place must wait for what is under way.
+    fn is_full(&self) -> bool {
+        self.permits.is_full()
+    }
+
     /// The next place; waits while the window is full.
     fn place(&mut self) -> u64 {
         // The other end stays until all events are out, so neither channel can be closed here.
@@ -67,13 +72,8 @@ impl Line {
         place
     }
 
-    fn send(&mut self, event: Event) {
-        self.send_with(|_| event);
-    }
-
-    fn send_with(&mut self, event: impl FnOnce(u64) -> Event) {
-        let place = self.place();
-        let _ = self.events.send((place, event(place)));
+    fn send(&self, place: u64, event: Event) {
+        let _ = self.events.send((place, event));
     }
 
     /// Where workers send the frames that they are done with.
@@ -105,10 +105,11 @@ pub(crate) struct Feeder {
     pub clocks: Arc<Clocks>,
     pub progress: Arc<Progress>,
     pub stop: Stop,
+    pub filling: Option<Filling>,
 }
 
 /// A slot with the frames that have been written into it so far.
-struct Filling {
+pub(crate) struct Filling {
     slot: FreeSlot,
     batch: Batch,
 }
@@ -116,40 +117,33 @@ struct Filling {
 impl Feeder {
     /// Reads until all sources are exhausted or the run is asked to stop; returns when every batch was delivered.
     pub fn feed(mut self) {
-        let mut filling = None;
         let mut first = self.first.take();
         for (number, source) in std::mem::take(&mut self.sources).iter().enumerate() {
             if self.stop.is_asked() {
                 break;
             }
             let reader = first.take().map_or_else(|| Reader::open(source, &self.decode), Ok);
+            let probe = reader.as_ref().ok().and_then(Reader::probe).cloned().map(Box::new);
+            self.report(Event::Opened { number, name: Arc::clone(&source.name), probe });
             let closing = match reader {
                 Ok(reader) => {
-                    let probe = reader.probe().cloned().map(Box::new);
                     self.progress.begin_source(&source.name, reader.expected());
-                    self.line.send(Event::Opened { number, name: Arc::clone(&source.name), probe });
-                    self.read_source(reader, &mut filling)
+                    self.read_source(reader)
                 }
-                Err(error) => {
-                    self.line.send(Event::Opened { number, name: Arc::clone(&source.name), probe: None });
-                    Closing { error: Some(error.to_string()), ..Closing::default() }
-                }
+                Err(error) => Closing { error: Some(error.to_string()), ..Closing::default() },
             };
-            self.line.send(Event::Closed { number, closing: Box::new(closing) });
+            self.report(Event::Closed { number, closing: Box::new(closing) });
         }
-        if let Some(filling) = filling {
-            self.submit(filling);
-        }
-        self.executor.finish();
+        self.submit();
     }
 
-    fn read_source(&mut self, mut reader: Reader, filling: &mut Option<Filling>) -> Closing {
+    fn read_source(&mut self, mut reader: Reader) -> Closing {
         let mut watch = Watch { sampler: Sampler::new(self.sampling), over: None };
         let mut preprocess = None;
         let mut closing = Closing::default();
         while !self.stop.is_asked() {
             let read = self.clocks.time(Stage::Decode, || reader.next(&mut |head| watch.want(head)));
-            let (head, picture) = match read {
+            match read {
                 Err(error) => {
                     closing.error = Some(error.to_string());
                     break;
@@ -160,42 +154,32 @@ impl Feeder {
                 }
                 Ok(Read::Skipped(head)) => {
                     closing.intake.skip();
-                    self.progress.decoded();
                     if let Some(reason) = watch.over_at(head) {
                         closing.complete = reason.is_ok();
                         closing.error = reason.err().map(|e| e.to_string());
                         break;
                     }
-                    continue;
                 }
-                Ok(Read::Frame(head, frame)) => (head, Ok(*frame)),
-                Ok(Read::Broken(head, error)) => (head, Err(error)),
-            };
-            closing.intake.sample();
-            self.progress.decoded();
-            let head = Head::new(reader.name(), head);
-            match picture {
-                Ok(frame) => self.take(head, frame, &mut preprocess, &mut *filling),
-                Err(error) => self.line.send_with(|sequence| Event::Frame {
-                    item: Item { sequence, head, frame: None },
-                    verdict: Err(error),
-                }),
+                Ok(Read::Frame(head, frame)) => {
+                    closing.intake.sample();
+                    self.take(Head::new(reader.name(), head), frame, &mut preprocess);
+                }
+                Ok(Read::Broken(head, error)) => {
+                    closing.intake.sample();
+                    let item = Item { head: Head::new(reader.name(), head), frame: None };
+                    self.report(Event::Frame { item, verdict: Err(error) });
+                }
             }
+            self.progress.decoded();
         }
         closing.damage = reader.damage();
         closing
     }
 
     /// Preprocesses a frame into the slot that is being filled, and hands the slot over when it is full.
-    fn take(
-        &mut self,
-        head: Head,
-        frame: Frame,
-        preprocess: &mut Option<Preprocess>,
-        filling: &mut Option<Filling>,
-    ) {
-        let sequence = self.line.place();
-        let Filling { slot, batch } = filling.get_or_insert_with(|| {
+    fn take(&mut self, head: Head, frame: Frame, preprocess: &mut Option<Preprocess>) {
+        let place = self.place();
+        let Filling { slot, batch } = self.filling.get_or_insert_with(|| {
             let slot = self.clocks.time(Stage::WaitForSlot, || self.slots.acquire());
             Filling { slot, batch: Batch::default() }
         });
@@ -203,23 +187,34 @@ impl Feeder {
         let begin = batch.items.len() * item_bytes;
         let out = &mut slot.bytes_mut()[begin..begin + item_bytes];
         let geometry = self.clocks.time(Stage::Preprocess, || fill(&frame, &self.spec, preprocess, out));
-        let item = Item { sequence, head, frame: self.keep_frames.then_some(frame) };
+        let item = Item { head, frame: self.keep_frames.then_some(frame) };
         match geometry {
-            Ok(geometry) => batch.items.push((item, geometry)),
-            Err(error) => {
-                let _ = self.line.events.send((sequence, Event::Frame { item, verdict: Err(error) }));
-            }
+            Ok(geometry) => batch.items.push((place, item, geometry)),
+            Err(error) => self.line.send(place, Event::Frame { item, verdict: Err(error) }),
         }
-        if batch.items.len() == self.batch
-            && let Some(full) = filling.take()
-        {
-            self.submit(full);
+        if batch.items.len() == self.batch {
+            self.submit();
         }
     }
 
-    fn submit(&self, Filling { slot, batch }: Filling) {
+    fn report(&mut self, event: Event) {
+        let place = self.place();
+        self.line.send(place, event);
+    }
+
+    /// The next place in line. Nothing is reported before the frames that wait for their batch to fill: when the line is full,
+    /// they go, or it would never move again.
+    fn place(&mut self) -> u64 {
+        if self.line.is_full() {
+            self.submit();
+        }
+        self.clocks.time(Stage::WaitForSlot, || self.line.place())
+    }
+
+    fn submit(&mut self) {
+        let Some(Filling { slot, batch }) = self.filling.take() else { return };
         if !batch.items.is_empty() {
-            self.executor.submit(batch, slot.filled());
+            self.clocks.time(Stage::WaitForSlot, || self.executor.submit(batch, slot.filled()));
         }
     }
 }

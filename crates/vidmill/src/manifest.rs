@@ -29,7 +29,7 @@ pub struct Manifest {
     pub sources: Vec<SourceEntry>,
     /// Sum over all sources.
     pub ledger: Ledger,
-    /// The first failures, at most [`Failures::KEPT`]; the ledger has their number.
+    /// The first 100 failures; the ledger has their number.
     pub failures: Vec<FailureEntry>,
     /// Seconds from start to end.
     pub wall_seconds: f64,
@@ -108,7 +108,10 @@ pub struct SourceEntry {
 /// One frame that failed.
 #[derive(Clone, Debug, Serialize)]
 pub struct FailureEntry {
-    /// Its source.
+    /// Its place in [`Manifest::sources`].
+    #[serde(skip)]
+    pub number: usize,
+    /// As its record names it.
     pub source: String,
     /// Its index.
     pub frame: u64,
@@ -116,23 +119,8 @@ pub struct FailureEntry {
     pub error: String,
 }
 
-/// Keeps the first failures.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Failures(pub Vec<FailureEntry>);
-
-impl Failures {
-    /// How many a manifest shows.
-    pub const KEPT: usize = 100;
-
-    pub fn note(&mut self, record: &Record) {
-        if let Outcome::Failed { error, .. } = &record.outcome
-            && self.0.len() < Self::KEPT
-        {
-            let (source, error) = (record.source.to_string(), error.clone());
-            self.0.push(FailureEntry { source, frame: record.frame, error });
-        }
-    }
-}
+/// How many failures a manifest shows.
+const FAILURES_SHOWN: usize = 100;
 
 impl ModelEntry {
     pub(crate) fn new(info: &ModelInfo, plan: &TaskPlan) -> Self {
@@ -215,16 +203,28 @@ impl Manifest {
         })
     }
 
+    /// Notes a record of the last source, if it failed and there is room.
+    pub(crate) fn note_failure(&mut self, record: &Record) {
+        if let Outcome::Failed { error, .. } = &record.outcome
+            && self.failures.len() < FAILURES_SHOWN
+        {
+            let (source, error) = (record.source.to_string(), error.clone());
+            let number = self.sources.len().saturating_sub(1);
+            self.failures.push(FailureEntry { number, source, frame: record.frame, error });
+        }
+    }
+
     /// The manifest with one of its sources only, for an output that holds just that one.
-    pub(crate) fn only(&self, source: &SourceEntry) -> Self {
-        let mut failures = self.failures.clone();
-        failures.retain(|f| f.source == source.source);
-        Self {
+    pub(crate) fn only(&self, number: usize) -> Option<Self> {
+        let source = self.sources.get(number)?;
+        let failures = self.failures.iter().filter(|f| f.number == number).cloned().collect();
+        let complete = source.complete && source.error.is_none();
+        Some(Self {
             sources: vec![source.clone()],
             ledger: source.ledger,
             failures,
-            complete: source.complete && source.error.is_none(),
+            complete,
             ..self.clone()
-        }
+        })
     }
 }

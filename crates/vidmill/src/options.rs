@@ -40,6 +40,7 @@ impl Parallelism {
     /// decoder shares the cores with the workers. On a GPU one session keeps it busy, and batches pay.
     pub(crate) fn choose(
         options: &Options,
+        threads: usize,
         plan: &TaskPlan,
         on_cpu: bool,
         cores: usize,
@@ -52,7 +53,6 @@ impl Parallelism {
             },
             Batch::Dynamic => asked.unwrap_or(if on_cpu { 1 } else { 8 }),
         };
-        let threads = options.load.threads;
         let sessions = if on_cpu { cores.div_ceil(threads.max(1)) } else { 1 };
         let workers = options.workers.map_or(sessions, NonZeroUsize::get);
         Ok(Self {

@@ -1,16 +1,16 @@
 //! Where results go: one file for everything, or a folder with one file per source; and the same for annotated video.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vidmill_video::Probe;
 
-use crate::annotate::Annotator;
+use crate::annotate::{Annotator, picture_path};
 use crate::error::RunError;
 use crate::manifest::Manifest;
 use crate::record::Record;
-use crate::sink::{self, Format, Sink, SinkError};
+use crate::sink::{self, Format, STANDARD_OUTPUT, Sink, SinkError};
 use crate::source::{Source, SourceKind};
 use crate::stage::{Clocks, Stage};
 
@@ -79,12 +79,13 @@ impl Outputs {
         if to_folder {
             make_folder(&options.out)?;
         } else {
-            let is_coco = options.out.as_os_str() != "-" && Format::of(&options.out)? == Format::Coco;
+            let is_coco =
+                options.out.as_os_str() != STANDARD_OUTPUT && Format::of(&options.out)? == Format::Coco;
             if is_coco && sources.len() > 1 {
                 return Err(RunError::SharedCoco(options.out.clone()));
             }
             outputs.shared = Some(sink::create(&options.out, &outputs.class_names)?);
-            outputs.shared_path = (options.out.as_os_str() != "-").then(|| options.out.clone());
+            outputs.shared_path = (options.out.as_os_str() != STANDARD_OUTPUT).then(|| options.out.clone());
         }
         Ok(outputs)
     }
@@ -154,11 +155,12 @@ impl Outputs {
     /// Writes the manifest of source `number` beside its own output of records; beside its annotated video where
     /// records went to standard output.
     pub fn write_manifest_of(&self, manifest: &Manifest, number: usize) -> Result<(), SinkError> {
-        let (Some(plan), Some(source)) = (self.plan.get(number), manifest.sources.get(number)) else {
+        if self.shared_path.is_some() {
             return Ok(());
-        };
-        match plan.records.as_deref().or(plan.annotated_file()) {
-            Some(path) if self.shared_path.is_none() => manifest.only(source).write_beside(path),
+        }
+        let path = self.plan.get(number).and_then(|plan| plan.records.as_deref().or(plan.annotated_file()));
+        match (path, manifest.only(number)) {
+            (Some(path), Some(manifest)) => manifest.write_beside(path),
             _ => Ok(()),
         }
     }
@@ -187,7 +189,7 @@ fn ending(format: Format) -> &'static str {
 
 /// A path is a folder when it is one, when it ends in a slash, or when it has no ending and there are several sources.
 fn is_folder(path: &Path, sources: usize) -> bool {
-    if path.as_os_str() == "-" {
+    if path.as_os_str() == STANDARD_OUTPUT {
         return false;
     }
     path.is_dir() || path.to_string_lossy().ends_with('/') || (sources > 1 && path.extension().is_none())
@@ -197,8 +199,12 @@ fn is_folder(path: &Path, sources: usize) -> bool {
 fn output_names(sources: &[Source]) -> Vec<String> {
     let mut taken = HashSet::new();
     let mut name_of = |source: &Source| {
-        let stem = Path::new(source.name.as_ref()).file_stem().map(|s| s.to_string_lossy().into_owned());
-        let stem = stem.filter(|s| s != "-").unwrap_or_else(|| "stdin".to_owned());
+        let stem = match source.name.as_ref() {
+            "-" => "stdin".to_owned(),
+            name => {
+                Path::new(name).file_stem().map_or("source".to_owned(), |s| s.to_string_lossy().into_owned())
+            }
+        };
         let mut name = stem.clone();
         let mut number = 2;
         while !taken.insert(name.clone()) {
@@ -219,11 +225,18 @@ fn plan_annotated(
     let is_video = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("mp4"));
     if is_folder(path, sources.len()) || (!is_video && path.extension().is_none()) {
         make_folder(path)?;
-        let each = |(source, name): (&Source, &String)| match source.kind {
-            SourceKind::Video(_) => AnnotatedPath::Video(path.join(format!("{name}.mp4"))),
-            SourceKind::Images(_) => AnnotatedPath::Folder(path.clone()),
+        let groups = sources.iter().filter(|s| matches!(s.kind, SourceKind::Images(_))).count();
+        let each = |(source, name): (&Source, &String)| match &source.kind {
+            SourceKind::Video(_) => Ok(Some(AnnotatedPath::Video(path.join(format!("{name}.mp4"))))),
+            SourceKind::Images(images) => {
+                // Images of one name from different folders must not fall on each other.
+                let folder = if groups > 1 { path.join(name) } else { path.clone() };
+                make_folder(&folder)?;
+                refuse_one_name(images, &folder)?;
+                Ok(Some(AnnotatedPath::Folder(folder)))
+            }
         };
-        return Ok(sources.iter().zip(names).map(|s| Some(each(s))).collect());
+        return sources.iter().zip(names).map(each).collect();
     }
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
@@ -239,12 +252,23 @@ fn plan_annotated(
     }
 }
 
+/// Pictures keep their images' names, so no two images of a source may have the same.
+fn refuse_one_name(images: &[PathBuf], folder: &Path) -> Result<(), RunError> {
+    let mut taken = HashMap::new();
+    for image in images {
+        if let Some(other) = taken.insert(picture_path(folder, image), image) {
+            return Err(RunError::SameName(other.clone(), image.clone()));
+        }
+    }
+    Ok(())
+}
+
 fn make_folder(path: &Path) -> Result<(), SinkError> {
     std::fs::create_dir_all(path)
         .map_err(|source| SinkError::Directory { path: path.display().to_string(), source })
 }
 
-/// No output may fall on a source or on another output.
+/// No output may fall on a source.
 fn refuse_overwriting(
     plan: &[SourcePlan],
     options: &OutputOptions,
@@ -259,7 +283,7 @@ fn refuse_overwriting(
         })
         .filter_map(|path| canonical(&path))
         .collect();
-    let shared = Some(options.out.as_path()).filter(|p| !p.is_dir() && p.as_os_str() != "-");
+    let shared = Some(options.out.as_path()).filter(|p| !p.is_dir() && p.as_os_str() != STANDARD_OUTPUT);
     let pictures = |plan: &SourcePlan| match &plan.annotated {
         Some(AnnotatedPath::Folder(folder)) => Some(folder.clone()),
         _ => None,

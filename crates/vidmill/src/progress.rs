@@ -25,7 +25,7 @@ impl Stop {
 /// Live numbers of a run, for whoever wants to show them.
 #[derive(Debug, Default)]
 pub struct Progress {
-    read: AtomicU64,
+    decoded: AtomicU64,
     settled: AtomicU64,
     failed: AtomicU64,
     expected: AtomicU64,
@@ -52,7 +52,7 @@ impl Progress {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             source: self.source.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            decoded: self.read.load(Relaxed),
+            decoded: self.decoded.load(Relaxed),
             settled: self.settled.load(Relaxed),
             failed: self.failed.load(Relaxed),
             expected: self.expected.load(Relaxed),
@@ -63,7 +63,7 @@ impl Progress {
         self.expected.fetch_add(expected.unwrap_or(0), Relaxed);
     }
     pub(crate) fn decoded(&self) {
-        self.read.fetch_add(1, Relaxed);
+        self.decoded.fetch_add(1, Relaxed);
     }
     pub(crate) fn settled(&self, failed: bool) {
         self.settled.fetch_add(1, Relaxed);

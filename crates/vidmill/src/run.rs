@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Batch as BatchSize, Device, LoadOptions, Model, TaskPlan};
+use vidmill_infer::{Device, LoadOptions, Model, TaskPlan};
 use vidmill_pool::{Slots, StartError, Threads};
 use vidmill_video::DecodeOptions;
 
@@ -35,7 +35,7 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let model = Arc::new(Model::open(&options.model, &load)?);
     let plan = Arc::new(TaskPlan::recognise(model.info(), &options.task)?);
     let on_cpu = model.runtime().provider.starts_with("CPU");
-    let choice = Parallelism::choose(&Options { load, ..options.clone() }, &plan, on_cpu, cores)?;
+    let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores)?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
     let first = open_first(&sources, &decode)?;
@@ -63,6 +63,7 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
         progress: Arc::clone(progress),
         stop: stop.clone(),
         sources,
+        filling: None,
     };
     let reader = std::thread::Builder::new()
         .name("reader".into())
@@ -83,22 +84,18 @@ fn start_workers(
     line: &Line,
 ) -> Result<Box<Threads<ModelWorker>>, StartError> {
     let (model, plan, clocks) = (Arc::clone(model), Arc::clone(plan), Arc::clone(clocks));
-    let fixed_batch = match plan.batch() {
-        BatchSize::Fixed(count) => Some(count),
-        BatchSize::Dynamic => None,
-    };
     let build = move || {
         let predictor = model.session(plan.spec()).map_err(|e| StartError(e.to_string()))?;
         let (plan, clocks) = (Arc::clone(&plan), Arc::clone(&clocks));
-        Ok(ModelWorker { predictor, plan, clocks, fixed_batch, alone: Vec::new() })
+        Ok(ModelWorker { predictor, plan, clocks, alone: Vec::new() })
     };
     let events = line.events();
     let deliver = move |batch: Batch, result: Result<Vec<_>, vidmill_pool::Failure>| {
         let count = batch.items.len();
         let verdicts = result.unwrap_or_else(|failure| vec![Err(failure.to_string()); count]);
-        for ((item, _), verdict) in batch.items.into_iter().zip(verdicts) {
+        for ((place, item, _), verdict) in batch.items.into_iter().zip(verdicts) {
             // Whoever keeps the books listens until the last worker is gone.
-            let _ = events.send((item.sequence, Event::Frame { item, verdict }));
+            let _ = events.send((place, Event::Frame { item, verdict }));
         }
     };
     Threads::start(choice.workers, build, Arc::new(deliver)).map(Box::new)

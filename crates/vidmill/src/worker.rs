@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vidmill_image::Geometry;
-use vidmill_infer::{Detection, Outputs, Predictor, TaskPlan};
+use vidmill_infer::{Batch as BatchSize, Detection, Outputs, Predictor, TaskPlan};
 use vidmill_pool::Worker;
 use vidmill_video::Frame;
 
@@ -12,8 +12,6 @@ use crate::stage::{Clocks, Stage};
 /// One sampled frame on its way through the pipeline.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// Its place in the order of everything that is reported.
-    pub sequence: u64,
     pub head: Head,
     /// Kept only when it will be drawn on.
     pub frame: Option<Frame>,
@@ -31,7 +29,8 @@ pub(crate) struct Head {
 /// The frames of one slot, in the slot's order.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub items: Vec<(Item, Geometry)>,
+    /// Each with its place in the order of everything that is reported.
+    pub items: Vec<(u64, Item, Geometry)>,
 }
 
 /// A frame's result, or why it has none.
@@ -42,8 +41,6 @@ pub(crate) struct ModelWorker {
     pub predictor: Box<dyn Predictor>,
     pub plan: Arc<TaskPlan>,
     pub clocks: Arc<Clocks>,
-    /// Items in every call of a model with a fixed batch size.
-    pub fixed_batch: Option<usize>,
     /// Memory for running an item of a fixed batch alone; made when first needed.
     pub alone: Vec<u32>,
 }
@@ -53,7 +50,7 @@ impl Worker for ModelWorker {
     type Output = Vec<Verdict>;
 
     fn run(&mut self, batch: &Batch, bytes: &[u8]) -> Vec<Verdict> {
-        let geometries: Vec<Geometry> = batch.items.iter().map(|(_, geometry)| *geometry).collect();
+        let geometries: Vec<Geometry> = batch.items.iter().map(|(_, _, geometry)| *geometry).collect();
         match self.predict(bytes, &geometries) {
             Ok(verdicts) => verdicts,
             Err(error) if geometries.len() == 1 => vec![Err(error)],
@@ -69,7 +66,7 @@ impl Worker for ModelWorker {
 
 impl ModelWorker {
     fn predict(&mut self, bytes: &[u8], geometries: &[Geometry]) -> Result<Vec<Verdict>, String> {
-        let count = self.fixed_batch.unwrap_or(geometries.len());
+        let count = self.items_in_call(geometries.len());
         let bytes = &bytes[..count * self.plan.spec().item_bytes()];
         let Self { predictor, plan, clocks, .. } = self;
         let outputs =
@@ -77,8 +74,16 @@ impl ModelWorker {
         Ok(clocks.time(Stage::Task, || decode(plan, &outputs, geometries)))
     }
 
+    /// A model of fixed batch size gets that many, however many of them count.
+    fn items_in_call(&self, wanted: usize) -> usize {
+        match self.plan.batch() {
+            BatchSize::Fixed(count) => count,
+            BatchSize::Dynamic => wanted,
+        }
+    }
+
     fn predict_alone(&mut self, bytes: &[u8], geometry: Geometry) -> Verdict {
-        let whole = self.fixed_batch.unwrap_or(1) * bytes.len();
+        let whole = self.items_in_call(1) * bytes.len();
         let mut memory = std::mem::take(&mut self.alone);
         memory.resize(whole.div_ceil(size_of::<u32>()), 0);
         bytemuck::cast_slice_mut(&mut memory)[..bytes.len()].copy_from_slice(bytes);

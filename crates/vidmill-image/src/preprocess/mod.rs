@@ -17,9 +17,7 @@ mod write;
 
 use crate::geometry::{Orientation, fit};
 use crate::kernel::Level;
-use crate::{
-    ColorSpec, Geometry, PixelFormat, Planes, PlanesError, Rotation, Size, TensorSpec,
-};
+use crate::{ColorSpec, Geometry, PixelFormat, Planes, PlanesError, Rotation, Size, TensorSpec};
 
 use axis::Axis;
 use read::Reader;

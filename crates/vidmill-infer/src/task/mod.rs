@@ -157,6 +157,20 @@ enum Decoder {
     Final(ssd::Final),
 }
 
+impl Decoder {
+    /// Whether the outputs hold one part for each item of a batch.
+    fn is_batched(&self) -> bool {
+        match self {
+            Self::Rows(rows) => rows.output.batched,
+            Self::Columns(columns) => columns.output.batched,
+            Self::EndToEnd(last) => last.output.batched,
+            Self::Yolox(yolox) => yolox.output.batched,
+            Self::Ssd(ssd) => ssd.boxes.batched,
+            Self::Final(last) => last.boxes.batched,
+        }
+    }
+}
+
 /// What of the options decides over single boxes.
 #[derive(Clone, Debug, PartialEq)]
 struct Thresholds {

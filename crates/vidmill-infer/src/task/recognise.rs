@@ -32,7 +32,12 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let wanted = wanted_classes(&labels, classes, options)?;
     let thresholds =
         Thresholds { conf: options.conf, iou: options.iou, max_det: options.max_det, classes: wanted };
-    let batch = input.batch.map_or(Batch::Dynamic, Batch::Fixed);
+    let batch = match input.batch {
+        Some(count) => Batch::Fixed(count),
+        // Outputs that have no batch dimension hold one item, whatever the input would take.
+        None if !decoder.is_batched() => Batch::Fixed(1),
+        None => Batch::Dynamic,
+    };
     Ok(TaskPlan { kind, spec, batch, labels, decoder, thresholds, why })
 }
 

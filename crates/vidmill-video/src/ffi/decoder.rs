@@ -1,6 +1,7 @@
 //! An open decoder.
 
 use std::ptr;
+use std::sync::Arc;
 
 use super::call::{FfmpegError, check, text};
 use super::frame::RawFrame;
@@ -13,8 +14,8 @@ use super::raw::{self, sys};
 /// A codec's state: packets in, frames out, in display order.
 pub struct RawDecoder {
     context: *mut sys::AVCodecContext,
-    /// The context's `opaque`, kept where it is for as long as the context lives.
-    concealment: Box<Concealment>,
+    /// Its mark is the context's `opaque`.
+    concealment: Arc<Concealment>,
 }
 
 // SAFETY: used from one thread at a time, which &mut and ownership guarantee; FFmpeg's own threads are its own matter.
@@ -60,8 +61,8 @@ impl RawDecoder {
             if context.is_null() {
                 return Err(FfmpegError::OUT_OF_MEMORY);
             }
-            let decoder = Self { context, concealment: Box::default() };
-            (*context).opaque = (&raw const *decoder.concealment).cast_mut().cast();
+            let decoder = Self { context, concealment: Concealment::enlist() };
+            (*context).opaque = decoder.concealment.mark();
             check(sys::avcodec_parameters_to_context(context, parameters))?;
             (*context).pkt_timebase = super::rational(facts.time_base);
             check(sys::avcodec_open2(context, codec, options.as_mut_ptr()))?;
@@ -104,5 +105,6 @@ impl Drop for RawDecoder {
     fn drop(&mut self) {
         // SAFETY: ours, and never used again.
         unsafe { sys::avcodec_free_context(&raw mut self.context) };
+        self.concealment.forget();
     }
 }

@@ -26,12 +26,16 @@ impl RawFrame {
     /// A picture of the given pixel format and size, its contents undefined.
     pub fn with_buffer(format: i32, width: i32, height: i32) -> Result<Self, FfmpegError> {
         let frame = Self::new()?;
-        // SAFETY: ours and blank; av_frame_get_buffer checks format and size.
+        // SAFETY: ours and blank; av_frame_get_buffer checks format and size, and its buffers are ours alone and hold `size` bytes.
         unsafe {
             (*frame.0).format = format;
             (*frame.0).width = width;
             (*frame.0).height = height;
             check(sys::av_frame_get_buffer(frame.0, 0))?;
+            // Planes are lent as bytes, the padding between rows included, so all of it must hold something.
+            for buffer in (*frame.0).buf.iter().filter(|buffer| !buffer.is_null()) {
+                ptr::write_bytes((**buffer).data, 0, (**buffer).size);
+            }
         }
         Ok(frame)
     }
@@ -139,15 +143,18 @@ impl RawFrame {
     /// `None` where the stride is negative or smaller than a row, or where the plane is not all inside one of the
     /// frame's buffers.
     pub fn plane(&self, plane: usize, rows: usize, row_bytes: usize) -> Option<&[u8]> {
+        let (data, length) = self.span(plane, rows, row_bytes)?;
+        // SAFETY: the bytes lie in a buffer that the frame keeps alive, and nobody writes to it while the frame is lent.
+        Some(unsafe { slice::from_raw_parts(data, length) })
+    }
+
+    /// Where a plane's bytes lie, checked to be inside of one of the frame's buffers.
+    fn span(&self, plane: usize, rows: usize, row_bytes: usize) -> Option<(*mut u8, usize)> {
         let stride = usize::try_from(self.stride(plane)).ok().filter(|&stride| stride >= row_bytes)?;
         let length = stride.checked_mul(rows.checked_sub(1)?)?.checked_add(row_bytes)?;
         // SAFETY: ours; the index is checked by the array.
         let data = unsafe { (*self.0).data[plane] };
-        if data.is_null() || !self.owns(plane, data, length) {
-            return None;
-        }
-        // SAFETY: the bytes lie in a buffer that the frame keeps alive, and nobody writes to it while the frame is lent.
-        Some(unsafe { slice::from_raw_parts(data, length) })
+        (!data.is_null() && self.owns(plane, data, length)).then_some((data, length))
     }
 
     /// As [`Self::plane`], to write to. The frame must be the only owner of its buffers.
@@ -156,10 +163,7 @@ impl RawFrame {
         if unsafe { sys::av_frame_is_writable(self.0) } == 0 {
             return None;
         }
-        let (data, length) = {
-            let bytes = self.plane(plane, rows, row_bytes)?;
-            (bytes.as_ptr().cast_mut(), bytes.len())
-        };
+        let (data, length) = self.span(plane, rows, row_bytes)?;
         // SAFETY: as in plane(), and av_frame_is_writable says that nobody else holds the buffer.
         Some(unsafe { slice::from_raw_parts_mut(data, length) })
     }

@@ -6,8 +6,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::catch_unwind;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use super::raw::{self, sys};
 
@@ -16,11 +16,38 @@ const ERROR: c_int = 16;
 const WARNING: c_int = 24;
 const INFO: c_int = 32;
 
-/// Set once a decoder has concealed an error; a decoder's context points to its own.
+/// Set once a decoder has concealed an error.
 #[derive(Debug, Default)]
 pub struct Concealment(AtomicBool);
 
+/// Those of all decoders that are open.
+static OPEN: Mutex<Vec<Arc<Concealment>>> = Mutex::new(Vec::new());
+
 impl Concealment {
+    /// One for a decoder that is being opened, until [`Self::forget`].
+    pub fn enlist() -> Arc<Self> {
+        let new = Arc::new(Self::default());
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&new));
+        new
+    }
+
+    /// The decoder is closed.
+    pub fn forget(self: &Arc<Self>) {
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|open| !Arc::ptr_eq(open, self));
+    }
+
+    /// What stands in the decoder's context (and in its threads' copies) to tell whose message it is.
+    pub fn mark(self: &Arc<Self>) -> *mut c_void {
+        Arc::as_ptr(self).cast_mut().cast()
+    }
+
+    fn note(mark: *mut c_void) {
+        let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(concealment) = open.iter().find(|open| open.mark() == mark) {
+            concealment.0.store(true, Ordering::Release);
+        }
+    }
+
     pub fn happened(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -68,14 +95,11 @@ unsafe fn note_concealment(context: *mut c_void, format: *const c_char) {
     if context.is_null() || !unsafe { CStr::from_ptr(format) }.to_bytes().starts_with(b"concealing ") {
         return;
     }
-    // SAFETY: the context begins with its class; if that is the class of codec contexts, it is one. Only decoders of ours
-    // have an `opaque` (their threads' contexts are copies), and it outlives them.
+    // SAFETY: the context begins with its class; if that is the class of codec contexts, it is one. Its
+    // `opaque` is compared, never followed: other users of the library have their own.
     unsafe {
         if context.cast::<*const sys::AVClass>().read() == sys::avcodec_get_class() {
-            let opaque = (*context.cast::<sys::AVCodecContext>()).opaque.cast::<Concealment>();
-            if let Some(concealment) = opaque.as_ref() {
-                concealment.0.store(true, Ordering::Release);
-            }
+            Concealment::note((*context.cast::<sys::AVCodecContext>()).opaque);
         }
     }
 }

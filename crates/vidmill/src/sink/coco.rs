@@ -145,8 +145,7 @@ fn image_id(record: &Record) -> u64 {
 
 /// Pictures have no time, and a picture's ending.
 fn is_picture(record: &Record) -> bool {
-    const ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
     let ending = Path::new(&*record.source).extension().and_then(|ending| ending.to_str());
     record.time.is_none()
-        && ending.is_some_and(|ending| ENDINGS.iter().any(|it| it.eq_ignore_ascii_case(ending)))
+        && ending.is_some_and(|ending| crate::source::IMAGES.iter().any(|it| it.eq_ignore_ascii_case(ending)))
 }

@@ -31,10 +31,14 @@ pub enum SourceError {
     #[error("source `{0}` does not exist: check the path (quote it if it holds spaces or wildcards)")]
     NotFound(String),
     /// A glob that matches nothing.
-    #[error("no file matches `{0}`")]
+    #[error(
+        "no file matches `{0}`: check the folder, and quote the pattern so that the shell leaves it alone"
+    )]
     NoMatch(String),
     /// A glob that is not one.
-    #[error("`{pattern}` is not a valid pattern: {reason}")]
+    #[error(
+        "`{pattern}` is not a valid pattern: {reason}; put wildcards that are part of a name in brackets, as in [*]"
+    )]
     Pattern {
         /// As typed.
         pattern: String,
@@ -57,7 +61,8 @@ pub enum SourceError {
     },
 }
 
-const IMAGES: &[&str] = &["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
+/// Endings of images.
+pub(crate) const IMAGES: &[&str] = &["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"];
 const VIDEOS: &[&str] = &[
     "mp4", "mkv", "mov", "avi", "webm", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts", "flv", "wmv", "ogv",
     "3gp", "gif", "mjpeg", "mjpg", "y4m", "h264", "264", "hevc", "265", "ivf", "asf", "vob",
@@ -74,7 +79,7 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
 }
 
 /// Finds the videos and images behind what the user named, in the order named; within a folder or glob, by name.
-/// Images that stand side by side become one source.
+/// Images that are named singly and stand side by side become one source; so does a folder's every image.
 ///
 /// A name is a file, a folder, a glob, a `.txt` list of names (relative to the list; `#` begins a comment), a URL, or
 /// `-` for standard input.
@@ -88,10 +93,8 @@ pub fn resolve(names: &[String]) -> Result<Vec<Source>, SourceError> {
 
 fn resolve_one(name: &str, found: &mut Vec<Source>) -> Result<(), SourceError> {
     let path = Path::new(name);
-    if name == "-" {
-        found.push(video(name, "pipe:0"));
-    } else if name.contains("://") {
-        found.push(video(name, name));
+    if name == "-" || name.contains("://") {
+        found.push(video(name));
     } else if path.is_dir() {
         found.extend(folder(name, path)?);
     } else if path.exists() {
@@ -108,8 +111,8 @@ fn resolve_one(name: &str, found: &mut Vec<Source>) -> Result<(), SourceError> {
     Ok(())
 }
 
-fn video(name: &str, url: &str) -> Source {
-    Source { name: name.into(), kind: SourceKind::Video(url.to_owned()) }
+fn video(name: &str) -> Source {
+    Source { name: name.into(), kind: SourceKind::Video(name.to_owned()) }
 }
 
 fn file(path: &Path) -> Source {
@@ -117,7 +120,7 @@ fn file(path: &Path) -> Source {
     if has_ending(path, IMAGES) {
         Source { name: name.as_ref().into(), kind: SourceKind::Images(vec![path.to_owned()]) }
     } else {
-        video(&name, &name)
+        video(&name)
     }
 }
 
@@ -177,12 +180,23 @@ fn list(name: &str, path: &Path) -> Result<Vec<Source>, SourceError> {
 fn join_images(sources: Vec<Source>) -> Vec<Source> {
     let mut joined: Vec<Source> = Vec::with_capacity(sources.len());
     for source in sources {
+        let joins = is_single_image(&source) && joined.last().is_some_and(is_single_image);
         match (joined.last_mut().map(|s| &mut s.kind), source.kind) {
-            (Some(SourceKind::Images(images)), SourceKind::Images(more)) => images.extend(more),
+            (Some(SourceKind::Images(images)), SourceKind::Images(more)) if joins => images.extend(more),
             (_, kind) => joined.push(Source { name: source.name, kind }),
         }
     }
     joined
+}
+
+/// Whether the source began as an image named by itself: a folder has another name than its images.
+fn is_single_image(source: &Source) -> bool {
+    match &source.kind {
+        SourceKind::Images(images) => {
+            images.first().is_some_and(|path| path.to_string_lossy() == *source.name)
+        }
+        SourceKind::Video(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +242,15 @@ mod tests {
         );
         std::fs::write(at("list.txt"), "# mine\nb.mp4\n\n1.jpg\n").unwrap();
         assert_eq!(kinds(&resolve(&[at("list.txt")]).unwrap()), ["b.mp4", "[1.jpg]"]);
+    }
+
+    #[test]
+    fn folders_of_images_stay_sources_of_their_own() {
+        let (a, b) = (files(&["1.jpg"]), files(&["2.jpg", "3.jpg"]));
+        let names = [&a, &b].map(|folder| folder.path().to_string_lossy().into_owned());
+        let found = resolve(&names).unwrap();
+        assert_eq!(kinds(&found), ["[1.jpg]", "[2.jpg 3.jpg]"]);
+        assert_eq!(found.iter().map(|s| s.name.to_string()).collect::<Vec<_>>(), names);
     }
 
     #[test]

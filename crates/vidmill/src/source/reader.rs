@@ -10,7 +10,7 @@ use super::{Source, SourceKind};
 /// What became of the next frame of a source.
 pub(crate) enum Read {
     /// A frame that was wanted.
-    Frame(FrameHead, Box<Frame>),
+    Frame(FrameHead, Frame),
     /// A frame that was not wanted.
     Skipped(FrameHead),
     /// An image that was wanted, but cannot be decoded.
@@ -76,10 +76,7 @@ impl Reader {
     pub fn next(&mut self, want: &mut dyn FnMut(FrameHead) -> bool) -> Result<Read, Error> {
         match self {
             Self::Video { decoder, .. } => Ok(match decoder.next(want)? {
-                Step::Frame(frame) => {
-                    let head = FrameHead { index: frame.index(), timestamp: frame.timestamp() };
-                    Read::Frame(head, Box::new(frame))
-                }
+                Step::Frame(frame) => Read::Frame(frame.head(), frame),
                 Step::Skipped(head) => Read::Skipped(head),
                 Step::End => Read::End,
             }),
@@ -92,7 +89,7 @@ impl Reader {
                     return Ok(Read::Skipped(head));
                 }
                 Ok(match read_image(&path) {
-                    Ok(frame) => Read::Frame(head, Box::new(frame)),
+                    Ok(frame) => Read::Frame(head, frame),
                     Err(error) => Read::Broken(head, error),
                 })
             }
