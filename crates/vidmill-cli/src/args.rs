@@ -175,15 +175,20 @@ pub struct DoctorArgs {
 #[derive(Clone, Copy, Debug)]
 pub struct Count(pub Option<NonZeroUsize>);
 
+impl Count {
+    /// More workers, threads or frames in a batch than this come from a slip of the finger.
+    const MOST: usize = 1024;
+}
+
 impl std::str::FromStr for Count {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self(None)),
-            _ => text
-                .parse()
-                .map(|n| Self(Some(n)))
-                .map_err(|_| "write `auto` or a number from 1 on".to_owned()),
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        match text.parse::<NonZeroUsize>() {
+            Ok(count) if count.get() <= Self::MOST => Ok(Self(Some(count))),
+            _ => Err(format!("write `auto` or a number from 1 to {}", Self::MOST)),
         }
     }
 }

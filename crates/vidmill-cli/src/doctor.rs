@@ -39,7 +39,7 @@ pub fn doctor(args: &DoctorArgs) -> ExitStatus {
     let report = examine(args);
     if args.json {
         match serde_json::to_string_pretty(&report) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => show!("{text}"),
             Err(error) => crate::complain(&error),
         }
     } else {
@@ -93,11 +93,11 @@ fn examine(args: &DoctorArgs) -> Report {
 }
 
 fn print(report: &Report) {
-    println!("vidmill      {}", report.vidmill);
-    println!("machine      {} cores", report.cores);
-    println!("ffmpeg       {}", report.ffmpeg.ffmpeg);
+    show!("vidmill      {}", report.vidmill);
+    show!("machine      {} cores", report.cores);
+    show!("ffmpeg       {}", report.ffmpeg.ffmpeg);
     for (name, version) in &report.ffmpeg.libraries {
-        println!("             {name} {version}");
+        show!("             {name} {version}");
     }
     let decoder = |c: &video::CodecSupport| match &c.decoder {
         Some(decoder) if *decoder == c.codec => c.codec.clone(),
@@ -105,25 +105,25 @@ fn print(report: &Report) {
         None => format!("{} (missing)", c.codec),
     };
     let decoders: Vec<String> = report.codecs.decoders.iter().map(decoder).collect();
-    println!("decoders     {}", decoders.join(", "));
-    println!("encoder      {}", report.codecs.video_encoder.as_deref().unwrap_or("missing"));
+    show!("decoders     {}", decoders.join(", "));
+    show!("encoder      {}", report.codecs.video_encoder.as_deref().unwrap_or("missing"));
     let runtime = &report.onnxruntime;
     match (&runtime.version, &runtime.library, &runtime.how) {
         (Some(version), Some(library), Some(how)) => {
-            println!("onnxruntime  {version}, {library} ({how})");
-            println!("             providers: {}", runtime.providers.join(", "));
+            show!("onnxruntime  {version}, {library} ({how})");
+            show!("             providers: {}", runtime.providers.join(", "));
         }
-        _ => println!("onnxruntime  missing"),
+        _ => show!("onnxruntime  missing"),
     }
     for (title, problems) in [("Problems", &report.problems), ("Limits", &report.limits)] {
         if !problems.is_empty() {
-            println!("\n{title}");
+            show!("\n{title}");
         }
         for problem in problems {
-            println!("- {}\n  remedy: {}", problem.what, problem.remedy);
+            show!("- {}\n  remedy: {}", problem.what, problem.remedy);
         }
     }
     if report.problems.is_empty() {
-        println!("\nReady to run.");
+        show!("\nReady to run.");
     }
 }

@@ -49,27 +49,27 @@ fn model_json(model: &Model, plan: &Result<TaskPlan, infer::Error>) -> Value {
 
 fn print_model(model: &Model, plan: &Result<TaskPlan, infer::Error>) {
     let (info, runtime) = (model.info(), model.runtime());
-    println!("{}", info.path.display());
-    println!("  sha256  {}", info.sha256);
+    show!("{}", info.path.display());
+    show!("  sha256  {}", info.sha256);
     if !info.producer.is_empty() {
-        println!("  made by {}", info.producer);
+        show!("  made by {}", info.producer);
     }
-    println!("{}", info.signature());
-    println!("runs on");
-    println!("  {} {} ({})", runtime.name, runtime.version, runtime.library.display());
-    println!("  {}, precision {}", runtime.provider, runtime.precision);
+    show!("{}", info.signature());
+    show!("runs on");
+    show!("  {} {} ({})", runtime.name, runtime.version, runtime.library.display());
+    show!("  {}, precision {}", runtime.provider, runtime.precision);
     if let Some(fallback) = &runtime.fallback {
-        println!("  not on anything better: {fallback}");
+        show!("  not on anything better: {fallback}");
     }
     match plan {
         Err(error) => complain(error),
         Ok(plan) => {
-            println!("how vidmill will treat it");
-            println!("  task {}", plan.kind());
+            show!("how vidmill will treat it");
+            show!("  task {}", plan.kind());
             for line in plan.why() {
-                println!("  {line}");
+                show!("  {line}");
             }
-            println!("  {}", classes(plan));
+            show!("  {}", classes(plan));
         }
     }
 }
@@ -100,20 +100,17 @@ fn inspect_video(args: &InspectArgs) -> ExitStatus {
 }
 
 fn print_probe(path: &Path, probe: &Probe) {
-    println!("{}", path.display());
-    println!("  container  {}", probe.format);
-    println!("  codec      {} (decoded by {})", probe.codec, probe.decoder);
-    println!(
-        "  pixels     {}x{} {}, {} bits",
-        probe.width, probe.height, probe.pixel_format, probe.bit_depth
-    );
-    println!(
+    show!("{}", path.display());
+    show!("  container  {}", probe.format);
+    show!("  codec      {} (decoded by {})", probe.codec, probe.decoder);
+    show!("  pixels     {}x{} {}, {} bits", probe.width, probe.height, probe.pixel_format, probe.bit_depth);
+    show!(
         "  displayed  {}x{}, rotation {}",
         probe.displayed_width,
         probe.displayed_height,
         lower(&probe.rotation)
     );
-    println!(
+    show!(
         "  colour     matrix {} ({}), range {} ({})",
         lower(&probe.matrix),
         lower(&probe.matrix_from),
@@ -121,15 +118,15 @@ fn print_probe(path: &Path, probe: &Probe) {
         lower(&probe.range_from)
     );
     if probe.is_image {
-        println!("  a still image: one frame without a timestamp");
+        show!("  a still image: one frame without a timestamp");
         return;
     }
-    println!("  time base  {}/{} s", probe.time_base.num, probe.time_base.den);
+    show!("  time base  {}/{} s", probe.time_base.num, probe.time_base.den);
     let told = |value: Option<String>| value.unwrap_or_else(|| "not declared".to_owned());
-    println!("  duration   {}", told(probe.duration.map(|d| format!("{d:.3} s"))));
-    println!("  frames     {}", told(probe.frame_count.map(|n| format!("{n} declared"))));
+    show!("  duration   {}", told(probe.duration.map(|d| format!("{d:.3} s"))));
+    show!("  frames     {}", told(probe.frame_count.map(|n| format!("{n} declared"))));
     let rate = probe.average_frame_rate.and_then(|r| r.value());
-    println!("  rate       {}", told(rate.map(|r| format!("{r:.3} frames/s on average; timestamps decide"))));
+    show!("  rate       {}", told(rate.map(|r| format!("{r:.3} frames/s on average; timestamps decide"))));
 }
 
 /// The name that a value has in JSON.
@@ -142,5 +139,5 @@ fn lower(value: &impl serde::Serialize) -> String {
 }
 
 fn print_json(value: &Value) {
-    println!("{value:#}");
+    show!("{value:#}");
 }

@@ -1,5 +1,22 @@
 //! The `vidmill` command: arguments in, an exit code out.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that talks to people")]
+
+/// A line on standard error. When nobody can hear it, the work goes on.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
+/// A line on standard output; a failure is told by [`show_failed`].
+macro_rules! show {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        if writeln!(std::io::stdout(), $($text)*).is_err() {
+            $crate::SHOW_FAILED.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }};
+}
 
 mod args;
 mod doctor;
@@ -11,20 +28,29 @@ mod run;
 mod signals;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+use crate::exit_status::ExitStatus;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     begin_log(matches!(&cli.command, Command::Run(args) if args.quiet));
-    match cli.command {
+    let status = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
-    }
-    .into()
+    };
+    if show_failed() && status == ExitStatus::Ok { ExitStatus::Failed.into() } else { status.into() }
+}
+
+static SHOW_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether some of what was to be shown on standard output could not be.
+fn show_failed() -> bool {
+    SHOW_FAILED.load(Ordering::Relaxed)
 }
 
 /// Warnings and errors go to standard error; `VIDMILL_LOG` asks for more or less. What FFmpeg says of damaged files, packet
@@ -43,13 +69,13 @@ fn begin_log(quiet: bool) {
 
 /// Says on standard error why the command ends.
 fn complain(error: &dyn std::fmt::Display) {
-    eprintln!("vidmill: {error}");
+    say!("vidmill: {error}");
 }
 
 /// The same, with what to do about it.
 fn complain_with_hints(error: &dyn std::fmt::Display, hints: &[impl AsRef<str>]) {
     complain(error);
     for hint in hints {
-        eprintln!("  hint: {}", hint.as_ref());
+        say!("  hint: {}", hint.as_ref());
     }
 }

@@ -79,7 +79,7 @@ fn show_json(progress: &Progress, wait: &mut dyn FnMut(Duration) -> bool) {
         let going = wait(Duration::from_secs(1));
         let seconds = begin.elapsed().as_secs_f64();
         let line = serde_json::json!({ "progress": progress.snapshot(), "seconds": seconds });
-        eprintln!("{line}");
+        say!("{line}");
         if !going {
             return;
         }

@@ -43,7 +43,7 @@ fn tell(args: &RunArgs, manifest: &Manifest) {
     if args.progress == ProgressMode::Json {
         // The manifest holds all that is told below, and is the last line.
         match serde_json::to_string(manifest) {
-            Ok(line) => eprintln!("{line}"),
+            Ok(line) => say!("{line}"),
             Err(error) => complain(&error),
         }
         return;
@@ -58,15 +58,15 @@ fn tell(args: &RunArgs, manifest: &Manifest) {
     }
     for source in &manifest.sources {
         if let Some(summary) = damage(&source.damage) {
-            eprintln!("{}: {summary}", source.source);
+            say!("{}: {summary}", source.source);
         }
     }
-    eprintln!("{}", summary(manifest));
+    say!("{}", summary(manifest));
     for failure in manifest.failures.iter().take(3) {
-        eprintln!("  {} frame {}: {}", failure.source, failure.frame, failure.error);
+        say!("  {} frame {}: {}", failure.source, failure.frame, failure.error);
     }
     if manifest.failures.len() > 3 {
-        eprintln!("  ...; the records hold all of them");
+        say!("  ...; the records hold all of them");
     }
 }
 

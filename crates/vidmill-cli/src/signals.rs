@@ -23,6 +23,8 @@ impl Signals {
             flag::register(signal, stop.flag())?;
             flag::register_usize(signal, Arc::clone(&last), usize::try_from(signal).unwrap_or(0))?;
         }
+        // A limit on file size is then an error of the write that meets it, and not the process's end.
+        flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
         Ok(Self(last))
     }
 

@@ -96,6 +96,11 @@ pub enum DecodeError {
     /// An output is missing.
     #[error("the model gave no output '{output}'")]
     Missing { output: String },
+    /// More than certain.
+    #[error(
+        "confidence {confidence} is not in 0..=1: the model's last sigmoid is missing, or another --task is meant"
+    )]
+    Confidence { confidence: f32 },
     /// The item is not in the batch.
     #[error("item {item} is not in a batch of {batch}")]
     Item { item: usize, batch: usize },

@@ -169,6 +169,9 @@ fn dict(text: &str) -> Result<Vec<(Value, Value)>, &'static str> {
     }
 }
 
+/// No model has as many classes; a number beyond comes from a broken file.
+const MOST_CLASSES: u32 = 1_000_000;
+
 fn names(text: &str) -> Result<Labels, &'static str> {
     match parse(text) {
         Some(Value::List(items)) => items
@@ -179,6 +182,7 @@ fn names(text: &str) -> Result<Labels, &'static str> {
         Some(Value::Map(entries)) => entries
             .into_iter()
             .map(|(key, name)| match (key.whole(), name.text()) {
+                (Some(id), _) if id >= MOST_CLASSES => Err("class numbers below 1000000 are expected"),
                 (Some(id), Some(name)) => Ok((id, name)),
                 _ => Err("numbers with names are expected"),
             })

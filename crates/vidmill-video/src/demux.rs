@@ -52,7 +52,7 @@ impl Demuxer {
             })?;
         check_size(path, &stream, max_pixels)?;
         input.only(stream.index);
-        let is_image = is_image_format(&container.format);
+        let is_image = is_image_format(&container.format) && !is_motion_jpeg(path);
         Ok(Self {
             input,
             container,
@@ -205,6 +205,12 @@ fn check_size(path: &str, stream: &StreamFacts, max_pixels: u64) -> Result<(), E
 /// FFmpeg's demuxers for single images: image2 (by file name) and those that look at the content.
 fn is_image_format(format: &str) -> bool {
     format == "image2" || format.ends_with("_pipe")
+}
+
+/// JPEG after JPEG in one file, which looks like one JPEG.
+fn is_motion_jpeg(path: &str) -> bool {
+    let ending = std::path::Path::new(path).extension();
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("mjpeg") || ending.eq_ignore_ascii_case("mjpg"))
 }
 
 #[cfg(test)]

@@ -216,7 +216,9 @@ impl Error {
             }
             Self::Create { .. } => "check that the directory exists and can be written to",
             Self::WriteImage { .. } => "check that the directory exists and has space left",
-            Self::Write { .. } => "check the space left on the disk; what was written so far stays playable",
+            Self::Write { .. } => {
+                "if the disk is full, free some space; whole fragments that were written stay playable"
+            }
             Self::ImageExtension { .. } => "name the file .png or .jpg",
             _ => return Vec::new(),
         };

@@ -7,6 +7,7 @@ use vidmill_image::{ColorMatrix, ColorRange, ColorSpec, Picture, Rect, Size};
 use vidmill_video::{EncodeOptions, Encoder, Frame, Rational, Timestamp};
 
 use crate::record::{Outcome, Record};
+use crate::sink::SinkError;
 
 /// Draws the frames of one source and writes them.
 pub(crate) struct Annotator {
@@ -34,8 +35,12 @@ struct Track {
 
 impl Annotator {
     /// A video at `path`; `rate` is the source's declared frame rate, which decides only where frames have no timestamps.
-    pub fn video(path: PathBuf, rate: Option<Rational>) -> Self {
-        Self::new(Target::Video { path, rate, track: None })
+    ///
+    /// # Errors
+    /// When the file cannot be created: that is to be known before the first frame, and an old video must not pass for this.
+    pub fn video(path: PathBuf, rate: Option<Rational>) -> Result<Self, SinkError> {
+        std::fs::File::create(&path).map_err(|error| SinkError::of(path.display().to_string(), error))?;
+        Ok(Self::new(Target::Video { path, rate, track: None }))
     }
 
     /// Pictures in `folder`.
@@ -82,7 +87,13 @@ impl Annotator {
     pub fn finish(self) -> Result<(), vidmill_video::Error> {
         match self.target {
             Target::Video { track: Some(track), .. } => track.encoder.finish(),
-            _ => Ok(()),
+            Target::Video { path, track: None, .. } => {
+                // Without a frame there is no video; the empty file that held its place is of no use to anyone.
+                let _ =
+                    std::fs::metadata(&path).is_ok_and(|m| m.is_file()).then(|| std::fs::remove_file(&path));
+                Ok(())
+            }
+            Target::Folder(_) | Target::Image(_) => Ok(()),
         }
     }
 }

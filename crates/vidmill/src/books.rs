@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
 
 use vidmill_infer::{Labels, TaskPlan};
 
@@ -17,6 +19,30 @@ use crate::reorder::Reorder;
 use crate::stage::Clocks;
 use crate::usage;
 use crate::worker::{Item, Verdict};
+
+/// How often a wait looks up.
+const POLL: Duration = Duration::from_millis(100);
+/// How long the reader may take to notice that it should stop, when no frame is under way.
+const IDLE_PATIENCE: Duration = Duration::from_secs(1);
+/// The same while frames are under way: longer than any model takes for a batch.
+const BUSY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What became of the reader's thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It has ended or is about to.
+    Ended,
+    /// It waits for input that may never come.
+    Abandoned,
+}
+
+/// What comes next on the line.
+enum Next {
+    Event(u64, Event),
+    End,
+    /// The run is to stop and nothing moves.
+    Quiet,
+}
 
 /// Keeps the books of a run.
 pub(crate) struct Books {
@@ -49,10 +75,22 @@ impl Books {
 
     /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
     /// drain; the manifest then tells how far it came.
-    pub fn keep(mut self, line: &LineEnd, stop: &Stop) -> Result<Manifest, RunError> {
+    ///
+    /// A reader that waits for its input (a pipe, a network stream) cannot be stopped; when it alone keeps the run from ending,
+    /// it is left where it is.
+    pub fn keep(mut self, line: &LineEnd, stop: &Stop) -> (Result<Manifest, RunError>, Reading) {
+        let mut reading = Reading::Ended;
         let mut result = self.outputs.write_manifests(&self.manifest).map_err(RunError::from);
         let mut reorder = Reorder::default();
-        while let Some((place, event)) = self.next(line, &mut result) {
+        loop {
+            let (place, event) = match self.next(line, stop, &mut result) {
+                Next::Event(place, event) => (place, event),
+                Next::End => break,
+                Next::Quiet => {
+                    reading = Reading::Abandoned;
+                    break;
+                }
+            };
             reorder.put(place, event);
             while let Some(event) = reorder.take() {
                 if result.is_ok() {
@@ -64,23 +102,36 @@ impl Books {
                 line.reported();
             }
         }
-        if result.is_ok() && !reorder.is_empty() {
+        if result.is_ok() && reading == Reading::Ended && !reorder.is_empty() {
             result = Err(RunError::Thread(
                 "some frames never came back from their worker; please report this as a bug".into(),
             ));
         }
-        self.close(result, stop)
+        (self.close(result, stop), reading)
     }
 
     /// The next event. Before waiting for one, what has been written is let go.
-    fn next(&mut self, line: &LineEnd, result: &mut Result<(), RunError>) -> Option<(u64, Event)> {
-        if let Ok(event) = line.events.try_recv() {
-            return Some(event);
+    fn next(&mut self, line: &LineEnd, stop: &Stop, result: &mut Result<(), RunError>) -> Next {
+        if let Ok((place, event)) = line.events.try_recv() {
+            return Next::Event(place, event);
         }
         if result.is_ok() {
             *result = self.outputs.flush();
         }
-        line.events.recv().ok()
+        let mut asked_at = None;
+        loop {
+            match line.events.recv_timeout(POLL) {
+                Ok((place, event)) => return Next::Event(place, event),
+                Err(RecvTimeoutError::Disconnected) => return Next::End,
+                Err(RecvTimeoutError::Timeout) if stop.is_asked() => {
+                    let patience = if line.is_idle() { IDLE_PATIENCE } else { BUSY_PATIENCE };
+                    if asked_at.get_or_insert_with(Instant::now).elapsed() > patience {
+                        return Next::Quiet;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     fn report(&mut self, event: Event) -> Result<(), RunError> {

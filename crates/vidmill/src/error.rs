@@ -51,7 +51,7 @@ pub enum RunError {
     #[error("annotated pictures of `{}` and `{}` would have the same name: give their folders as sources, or annotate them in separate runs", .0.display(), .1.display())]
     SameName(PathBuf, PathBuf),
     /// An output that would destroy a source.
-    #[error("output `{}` would overwrite a source: choose another path", .0.display())]
+    #[error("output `{}` would overwrite a file that is read: choose another path", .0.display())]
     OverwritesSource(PathBuf),
     /// A ledger that does not add up.
     #[error(transparent)]

@@ -83,6 +83,11 @@ impl Line {
 }
 
 impl LineEnd {
+    /// Whether nothing is under way: all that entered has been reported.
+    pub fn is_idle(&self) -> bool {
+        self.permits.is_empty()
+    }
+
     /// An event has been reported: another may enter.
     pub fn reported(&self) {
         let _ = self.permits.try_recv();

@@ -1,6 +1,7 @@
 //! Where results go: one file for everything, or a folder with one file per source; and the same for annotated video.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) struct Outputs {
     shared: Option<Box<dyn Sink>>,
     shared_path: Option<PathBuf>,
     current: Current,
+    annotation_error: Option<vidmill_video::Error>,
     clocks: Arc<Clocks>,
 }
 
@@ -58,10 +60,12 @@ enum AnnotatedPath {
 }
 
 impl Outputs {
-    /// Plans all outputs and opens what can be opened before any work is done.
+    /// Plans all outputs and opens what can be opened before any work is done. `others` are files that are read beside the
+    /// sources, and not to be overwritten either.
     pub fn open(
         options: &OutputOptions,
         sources: &[Source],
+        others: &[PathBuf],
         class_names: Arc<[String]>,
         clocks: Arc<Clocks>,
     ) -> Result<Self, RunError> {
@@ -73,9 +77,16 @@ impl Outputs {
         });
         let plan: Vec<SourcePlan> =
             records.zip(annotated).map(|(records, annotated)| SourcePlan { records, annotated }).collect();
-        refuse_overwriting(&plan, options, sources)?;
-        let mut outputs =
-            Self { plan, class_names, shared: None, shared_path: None, current: Current::default(), clocks };
+        refuse_overwriting(&plan, options, sources, others)?;
+        let mut outputs = Self {
+            plan,
+            class_names,
+            shared: None,
+            shared_path: None,
+            current: Current::default(),
+            annotation_error: None,
+            clocks,
+        };
         if to_folder {
             make_folder(&options.out)?;
         } else {
@@ -100,24 +111,36 @@ impl Outputs {
         let SourcePlan { records, annotated } = &self.plan[number];
         let rate = probe.and_then(|p| p.average_frame_rate);
         self.current.sink = records.as_ref().map(|path| sink::create(path, &self.class_names)).transpose()?;
-        self.current.annotator = annotated.clone().map(|path| match path {
-            AnnotatedPath::Video(path) => Annotator::video(path, rate),
-            AnnotatedPath::Folder(path) => Annotator::folder(path),
-            AnnotatedPath::Image(path) => Annotator::image(path),
-        });
+        self.current.annotator = match annotated.clone() {
+            None => None,
+            Some(AnnotatedPath::Video(path)) => Some(Annotator::video(path, rate)?),
+            Some(AnnotatedPath::Folder(path)) => Some(Annotator::folder(path)),
+            Some(AnnotatedPath::Image(path)) => Some(Annotator::image(path)),
+        };
         Ok(())
     }
 
-    /// Writes one record, and the frame it belongs to where frames are drawn.
+    /// Writes one record, and the frame it belongs to where frames are drawn. When drawing fails, records go on; the failure
+    /// is told at the end.
     pub fn write(&mut self, record: &Record, frame: Option<&vidmill_video::Frame>) -> Result<(), RunError> {
         let Self { shared, current, clocks, .. } = self;
         if let Some(sink) = current.sink.as_mut().or(shared.as_mut()) {
             clocks.time(Stage::Write, || sink.write(record))?;
         }
         if let (Some(annotator), Some(frame)) = (&mut current.annotator, frame) {
-            clocks.time(Stage::Annotate, || annotator.write(record, frame)).map_err(RunError::Annotate)?;
+            let drawn = clocks.time(Stage::Annotate, || annotator.write(record, frame));
+            self.note_annotation(drawn);
         }
         Ok(())
+    }
+
+    /// The first failure is kept, and ends the source's annotation.
+    fn note_annotation(&mut self, result: Result<(), vidmill_video::Error>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "the annotated video ends here; records go on");
+            self.current.annotator = None;
+            self.annotation_error.get_or_insert(error);
+        }
     }
 
     /// Lets everything written so far leave this process.
@@ -133,7 +156,7 @@ impl Outputs {
         let Current { sink, annotator } = std::mem::take(&mut self.current);
         // Both are closed, whatever becomes of the first.
         let closed = sink.map_or(Ok(()), Sink::finish);
-        annotator.map_or(Ok(()), Annotator::finish).map_err(RunError::Annotate)?;
+        self.note_annotation(annotator.map_or(Ok(()), Annotator::finish));
         Ok(closed?)
     }
 
@@ -141,7 +164,8 @@ impl Outputs {
     pub fn finish(&mut self) -> Result<(), RunError> {
         let ended = self.end_source();
         self.shared.take().map_or(Ok(()), Sink::finish)?;
-        ended
+        ended?;
+        self.annotation_error.take().map_or(Ok(()), |error| Err(RunError::Annotate(error)))
     }
 
     /// Writes the manifest beside the output that all sources share, or beside each source's own.
@@ -222,6 +246,8 @@ fn plan_annotated(
     names: &[String],
 ) -> Result<Vec<Option<AnnotatedPath>>, RunError> {
     let Some(path) = &options.annotate else { return Ok(vec![None; sources.len()]) };
+    let is_picture =
+        picture_path(Path::new(""), path) == Path::new("").join(path.file_name().unwrap_or_default());
     let is_video = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("mp4"));
     if is_folder(path, sources.len()) || (!is_video && path.extension().is_none()) {
         make_folder(path)?;
@@ -245,7 +271,7 @@ fn plan_annotated(
         [Source { kind: SourceKind::Video(_), .. }] if is_video => {
             Ok(vec![Some(AnnotatedPath::Video(path.clone()))])
         }
-        [Source { kind: SourceKind::Images(images), .. }] if images.len() == 1 && !is_video => {
+        [Source { kind: SourceKind::Images(images), .. }] if images.len() == 1 && is_picture => {
             Ok(vec![Some(AnnotatedPath::Image(path.clone()))])
         }
         _ => Err(RunError::AnnotatePath(path.clone())),
@@ -268,36 +294,48 @@ fn make_folder(path: &Path) -> Result<(), SinkError> {
         .map_err(|source| SinkError::Directory { path: path.display().to_string(), source })
 }
 
-/// No output may fall on a source.
+/// No output may fall on what is read: a source, the model or the labels, under whatever name.
 fn refuse_overwriting(
     plan: &[SourcePlan],
     options: &OutputOptions,
     sources: &[Source],
+    others: &[PathBuf],
 ) -> Result<(), RunError> {
-    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
-    let inputs: HashSet<PathBuf> = sources
-        .iter()
-        .flat_map(|source| match &source.kind {
-            SourceKind::Video(url) => vec![PathBuf::from(url)],
-            SourceKind::Images(paths) => paths.clone(),
-        })
-        .filter_map(|path| canonical(&path))
-        .collect();
+    let inputs = sources.iter().flat_map(|source| match &source.kind {
+        SourceKind::Video(url) => vec![local_path(url)],
+        SourceKind::Images(paths) => paths.clone(),
+    });
+    let inputs: Vec<PathBuf> = inputs.chain(others.iter().cloned()).collect();
+    let files: HashSet<(u64, u64)> = inputs.iter().filter_map(|path| identity(path)).collect();
     let shared = Some(options.out.as_path()).filter(|p| !p.is_dir() && p.as_os_str() != STANDARD_OUTPUT);
-    let pictures = |plan: &SourcePlan| match &plan.annotated {
-        Some(AnnotatedPath::Folder(folder)) => Some(folder.clone()),
-        _ => None,
-    };
     for path in plan.iter().flat_map(SourcePlan::files).chain(shared) {
-        if canonical(path).is_some_and(|path| inputs.contains(&path)) {
+        if identity(path).is_some_and(|file| files.contains(&file)) {
             return Err(RunError::OverwritesSource(path.to_owned()));
         }
     }
-    for folder in plan.iter().filter_map(pictures) {
-        let folder = canonical(&folder);
-        if folder.is_some() && inputs.iter().any(|input| input.parent() == folder.as_deref()) {
-            return Err(RunError::OverwritesSource(folder.unwrap_or_default()));
+    for plan in plan {
+        let Some(AnnotatedPath::Folder(folder)) = &plan.annotated else { continue };
+        if inputs
+            .iter()
+            .any(|path| identity(&picture_path(folder, path)).is_some_and(|file| files.contains(&file)))
+        {
+            return Err(RunError::OverwritesSource(folder.clone()));
         }
     }
     Ok(())
+}
+
+/// The file behind a name, if it is one: links and other spellings lead to the same. Devices may be read and written.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// The file that a source's name stands for, where it does.
+fn local_path(name: &str) -> PathBuf {
+    if name == "-" {
+        return PathBuf::from("/dev/stdin");
+    }
+    let path = name.strip_prefix("file:").map_or(name, |path| path.strip_prefix("//").unwrap_or(path));
+    PathBuf::from(path)
 }

@@ -4,6 +4,7 @@
 //! is acquired, which waits while none is free; preprocessing fills it; the executor gets it. Workers run the model.
 //! The calling thread keeps the books: verdicts are put in order, become records, and go to the sinks.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use vidmill_infer::{Device, LoadOptions, Model, TaskPlan};
 use vidmill_pool::{Slots, StartError, Threads};
 use vidmill_video::DecodeOptions;
 
-use crate::books::Books;
+use crate::books::{Books, Reading};
 use crate::error::RunError;
 use crate::feed::{Event, Feeder, Line, line};
 use crate::manifest::{Manifest, Parallelism};
@@ -43,7 +44,8 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let (line, line_end) = line(choice.window());
     let executor = start_workers(&choice, &model, &plan, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
-    let outputs = Outputs::open(&options.output, &sources, class_names, Arc::clone(&clocks))?;
+    let outputs =
+        Outputs::open(&options.output, &sources, &read_beside(options), class_names, Arc::clone(&clocks))?;
 
     let manifest = Manifest::begun(&options.command, &model, &plan, choice);
     let keep_frames = outputs.wants_frames();
@@ -69,10 +71,10 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
         .name("reader".into())
         .spawn(move || feeder.feed())
         .map_err(|e| RunError::Thread(format!("cannot start the reader thread: {e}")))?;
-    let result = books.keep(&line_end, stop);
-    reader
-        .join()
-        .map_err(|_| RunError::Thread("the reader thread panicked; please report this as a bug".into()))?;
+    let (result, reading) = books.keep(&line_end, stop);
+    if reading == Reading::Ended && reader.join().is_err() {
+        return Err(RunError::Thread("the reader thread panicked; please report this as a bug".into()));
+    }
     result
 }
 
@@ -99,6 +101,11 @@ fn start_workers(
         }
     };
     Threads::start(choice.workers, build, Arc::new(deliver)).map(Box::new)
+}
+
+/// Files that are read beside the sources.
+fn read_beside(options: &Options) -> Vec<PathBuf> {
+    [Some(&options.model), options.task.labels.as_ref()].into_iter().flatten().cloned().collect()
 }
 
 /// Names in the order of their class numbers.

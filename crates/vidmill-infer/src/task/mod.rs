@@ -146,6 +146,9 @@ pub struct TaskPlan {
     why: Vec<String>,
 }
 
+/// Arithmetic in half precision can end a little above 1.
+const CERTAIN: f32 = 1.01;
+
 /// The decoder of each kind, with what it needs to know about the outputs.
 #[derive(Clone, Debug, PartialEq)]
 enum Decoder {
@@ -244,6 +247,9 @@ impl TaskPlan {
             Decoder::Ssd(ssd) => (ssd.candidates(outputs, item, t)?, Suppression::Needed),
             Decoder::Final(last) => (last.candidates(outputs, item, t)?, last.suppression),
         };
+        if let Some(sure) = candidates.iter().find(|candidate| candidate.confidence > CERTAIN) {
+            return Err(DecodeError::Confidence { confidence: sure.confidence });
+        }
         Ok(self.finish(candidates, suppression, geometry))
     }
 
@@ -264,7 +270,7 @@ impl TaskPlan {
         };
         let displayed = |candidate: &Candidate| Detection {
             rect: geometry.to_displayed(candidate.rect).clip(geometry.displayed),
-            confidence: candidate.confidence,
+            confidence: candidate.confidence.min(1.0),
             class_id: candidate.class_id,
         };
         let visible = |detection: &Detection| {

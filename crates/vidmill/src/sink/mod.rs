@@ -105,6 +105,12 @@ pub enum SinkError {
         /// The cause.
         source: io::Error,
     },
+    /// Another run is writing it.
+    #[error("cannot write {path}: another run is writing it; wait for that to end, or choose another path")]
+    InUse {
+        /// The output.
+        path: String,
+    },
     /// The reader of a pipe has gone (`vidmill ... | head`): nothing is wrong, but nobody reads on.
     #[error("{path} was closed by its reader")]
     Closed {

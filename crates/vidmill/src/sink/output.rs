@@ -1,7 +1,7 @@
 //! The file or standard output behind a sink. In: whole units (lines, rows, list entries). Out: the same bytes, handed
 //! to the kernel in whole units only, and a file that is valid after every flush.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -44,7 +44,15 @@ impl Output {
     pub(super) fn create(path: &Path, head: &str, tail: &'static str) -> Result<Self, SinkError> {
         create_parent(path)?;
         let name = path.display().to_string();
-        let file = File::create(path).map_err(|error| SinkError::of(&name, error))?;
+        // Emptied only once it is ours: another run may be writing it. Devices and pipes cannot be locked, nor need it.
+        let open = File::options().write(true).create(true).truncate(false).open(path);
+        let file = open.map_err(|error| SinkError::of(&name, error))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(SinkError::InUse { path: name });
+        }
+        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            file.set_len(0).map_err(|error| SinkError::of(&name, error))?;
+        }
         let pending = head.as_bytes().to_vec();
         let mut output = Self { name, target: Target::File(file), pending, written: 0, tail };
         output.flush()?;

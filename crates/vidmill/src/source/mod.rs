@@ -164,7 +164,12 @@ fn list(name: &str, path: &Path) -> Result<Vec<Source>, SourceError> {
         std::fs::read_to_string(path).map_err(|error| SourceError::Io { path: name.to_owned(), error })?;
     let base = path.parent().unwrap_or(Path::new(""));
     let mut found = Vec::new();
-    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    for line in text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
         let is_absolute = line.contains("://") || line == "-" || Path::new(line).is_absolute();
         let entry =
             if is_absolute { line.to_owned() } else { base.join(line).to_string_lossy().into_owned() };
