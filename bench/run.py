@@ -130,14 +130,15 @@ def loop_seconds(stderr):
 
 
 def ratios(result):
-    """vidmill against the better Python form; the strict ratio leaves out the Python forms' start."""
+    """vidmill against the faster Python form; the strict ratio leaves out the Python forms' start."""
     contenders = result["contenders"]
     ours = contenders["vidmill"]
     theirs = [contenders["python workers"], contenders["python single"]]
+    better = min(theirs, key=lambda other: other["wall_seconds"])
     return {
-        "speed": min(other["wall_seconds"] for other in theirs) / ours["wall_seconds"],
+        "speed": better["wall_seconds"] / ours["wall_seconds"],
         "speed_strict": min(other["loop_seconds"] for other in theirs) / ours["wall_seconds"],
-        "memory": ours["peak_bytes"] / min(other["peak_bytes"] for other in theirs),
+        "memory": ours["peak_bytes"] / better["peak_bytes"],
     }
 
 
@@ -174,7 +175,7 @@ def print_table(results, own):
         r = result["ratios"]
         print(
             f"{'':<18} speed {r['speed']:.2f}x (goal {result['goal']}x; {r['speed_strict']:.2f}x without Python's start), "
-            f"memory {r['memory']:.2f}x, {result['limit_share']:.2f} of the limit of {result['limit_fps']:.1f} frames/s, "
+            f"memory {r['memory']:.2f}x (goal 0.5x), {result['limit_share']:.2f} of the limit of {result['limit_fps']:.1f} frames/s, "
             f"boxes agree {result['agreement'] * 100:.1f} %"
         )
     print(
