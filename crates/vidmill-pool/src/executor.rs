@@ -1,43 +1,198 @@
 //! What every way of running work has in common.
 
-use crate::FilledSlot;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Turns one filled slot into a result. One worker serves one job at a time.
+use crate::memory::View;
+use crate::message::WireError;
+use crate::slot::FilledSlot;
+
+/// Turns items into outputs. One worker serves one batch at a time.
 pub trait Worker {
-    /// What the caller wants to know about a job beside its bytes; it comes back with the result.
-    type Job: Send;
-    /// What the work yields. A job that fails in a way the caller foresees says so in here.
-    type Output: Send;
+    /// What the worker is told of an item beside its bytes; small.
+    type Item: Send + 'static;
+    /// What the work yields for an item. Work that fails in a way that is foreseen says so in here.
+    type Output: Send + 'static;
 
-    /// Does the work. A panic in here is caught, costs this worker, and fails this job alone.
-    fn run(&mut self, job: &Self::Job, bytes: &[u8]) -> Self::Output;
+    /// Does the work: one output for each item, in order. The items' bytes lie one after the other in `input`, all of
+    /// one length.
+    ///
+    /// A panic in here is caught and fails the items alone.
+    fn run(&mut self, items: &[Self::Item], input: &Input) -> Vec<Self::Output>;
 }
 
-/// A job that has no result.
+/// The bytes of a batch, to be read. A clone keeps them beyond the call: the slot is not filled again before the last
+/// clone is gone.
+#[derive(Clone)]
+pub struct Input {
+    whole: Arc<dyn Bytes>,
+    range: Range<usize>,
+}
+
+impl Input {
+    pub(crate) fn new(whole: Arc<dyn Bytes>, range: Range<usize>) -> Self {
+        Self { whole, range }
+    }
+}
+
+impl Deref for Input {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.whole.bytes()[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+/// Memory that an [`Input`] looks at.
+pub(crate) trait Bytes: Send + Sync {
+    fn bytes(&self) -> &[u8];
+}
+
+impl Bytes for FilledSlot {
+    fn bytes(&self) -> &[u8] {
+        Self::bytes(self)
+    }
+}
+
+impl Bytes for View {
+    fn bytes(&self) -> &[u8] {
+        Self::bytes(self)
+    }
+}
+
+/// What can be sent to another process.
+pub trait Wire: Sized {
+    /// Appends itself.
+    fn write(&self, out: &mut Vec<u8>);
+    /// Reads what [`Wire::write`] wrote.
+    ///
+    /// # Errors
+    /// When `bytes` are something else.
+    fn read(bytes: &[u8]) -> Result<Self, WireError>;
+}
+
+impl Wire for Vec<u8> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn read(bytes: &[u8]) -> Result<Self, WireError> {
+        Ok(bytes.to_vec())
+    }
+}
+
+impl Wire for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+    fn read(bytes: &[u8]) -> Result<Self, WireError> {
+        if bytes.is_empty() { Ok(()) } else { Err(WireError::Form(bytes.len())) }
+    }
+}
+
+impl Wire for u64 {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+    fn read(bytes: &[u8]) -> Result<Self, WireError> {
+        let bytes = bytes.try_into().map_err(|_| WireError::Form(bytes.len()))?;
+        Ok(Self::from_le_bytes(bytes))
+    }
+}
+
+/// An item that has no output.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// How many workers tried it.
+    pub attempts: u32,
+}
+
+/// Why an item has no output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
-    /// The worker panicked on this job.
-    #[error("the worker panicked: {0}")]
-    Panic(String),
-    /// The worker died earlier and no other could be started.
+pub enum Cause {
+    /// The worker said so: it panicked, raised an exception, or its output could not be sent.
+    #[error("{0}")]
+    Raised(String),
+    /// The worker ended by itself.
+    #[error("the worker ended with exit code {0}")]
+    Exit(i32),
+    /// The worker was ended by a signal.
+    #[error("the worker was killed by {}", signal_name(*.0))]
+    Signal(i32),
+    /// It took too long.
+    #[error("the worker was killed because it took more than {:.3} s", .0.as_secs_f64())]
+    Deadline(Duration),
+    /// The kernel had no memory left and chose this worker.
+    #[error("the worker ran out of memory, and the kernel killed it")]
+    OutOfMemory,
+    /// It grew beyond the limit that was set for it.
+    #[error("the worker was killed because it took {} MiB of memory, and {} are allowed", .used >> 20, .limit >> 20)]
+    MemoryLimit {
+        /// Bytes it had taken.
+        used: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// What the worker sent made no sense.
+    #[error("the worker broke the protocol: {0}")]
+    Protocol(String),
+    /// The pool failed before the item had its turn.
     #[error("no worker is left: {0}")]
-    NoWorker(String),
+    PoolFailed(String),
+    /// The pool was shut down before the item had its turn.
+    #[error("the pool was shut down before this item was done")]
+    ShutDown,
 }
 
-/// A worker that could not be started, in its own words.
+/// "signal 11 (SIGSEGV)": the signals that end processes, by their names.
+fn signal_name(number: i32) -> String {
+    const NAMES: [(i32, &str); 15] = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (5, "SIGTRAP"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (11, "SIGSEGV"),
+        (13, "SIGPIPE"),
+        (15, "SIGTERM"),
+        (24, "SIGXCPU"),
+        (25, "SIGXFSZ"),
+        (31, "SIGSYS"),
+    ];
+    match NAMES.iter().find(|(known, _)| *known == number) {
+        Some((_, name)) => format!("signal {number} ({name})"),
+        None => format!("signal {number}"),
+    }
+}
+
+/// Workers that could not be started, in their own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StartError(pub String);
 
-/// Called by the executor, from any of its threads, once for every job that was submitted.
-pub type Deliver<W> =
-    dyn Fn(<W as Worker>::Job, Result<<W as Worker>::Output, Failure>) + Send + Sync + 'static;
+/// Called for every item that was submitted, once, with its ticket; from any thread. It must not wait for anything that needs
+/// another item to be delivered.
+pub type Deliver<T, O> = dyn Fn(T, Result<O, Failure>) + Send + Sync + 'static;
 
-/// Runs jobs somewhere. Implementations differ in where; what comes out is the same. Dropping one waits until every
-/// job was delivered.
-pub trait Executor<W: Worker> {
-    /// Hands a job over; waits while as many are queued as there are workers. The slot goes back to its pool as soon
-    /// as the job has its result.
-    fn submit(&self, job: W::Job, slot: FilledSlot);
+/// Items to be run together, each with its ticket: whatever the caller wants back with the output.
+pub type Batch<T, I> = Vec<(T, I)>;
+
+/// Runs batches somewhere. Implementations differ in where; what comes out is the same. Dropping one waits until every
+/// item was delivered, and ends the workers.
+pub trait Executor<T, W: Worker>: Send {
+    /// Hands a batch over. The items' bytes lie one after the other at the beginning of the slot, `item_bytes` each. The
+    /// slot goes back to its pool when all of them are delivered.
+    fn submit(&self, batch: Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot);
 }

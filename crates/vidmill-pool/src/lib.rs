@@ -1,13 +1,37 @@
-//! Work over slots of memory.
+//! Work over slots of memory, in threads or in supervised processes.
 //!
-//! In: jobs, each with a [`FilledSlot`] of bytes. Out: every job again, once, with its result or the [`Failure`] that
-//! kept it from having one. Slots are allocated once; when none is free, whoever wants to fill one waits: that is all the
-//! back-pressure there is. This crate knows bytes and jobs, not video.
+//! In: items, each with bytes in a slot. Out: every item again, once, with its output or the [`Failure`] that kept it from
+//! having one. Slots are allocated once; when none is free, whoever wants to fill one waits: that is all the
+//! back-pressure there is. This crate knows bytes and items, not video.
+//!
+//! [`Pool`] is the easy way in. Below it, an [`Executor`] runs batches: [`Threads`] in this process, [`Processes`] in worker
+//! processes that read the slots where they lie, and whose deaths cost nothing but time. What such a worker runs is
+//! a program that calls [`serve`] first thing, as a rule the same program again ([`Program::this`]).
 
+mod child;
 mod executor;
+mod machine;
+#[expect(unsafe_code, reason = "shared memory is mapped and lent by hand")]
+mod memory;
+mod message;
+mod output;
+mod pool;
+mod process;
+mod serve;
+#[expect(unsafe_code, reason = "signal handlers")]
+mod signals;
 mod slot;
+mod socket;
+mod supervisor;
 mod thread;
 
-pub use executor::{Deliver, Executor, Failure, StartError, Worker};
+pub use child::Program;
+pub use executor::{Batch, Cause, Deliver, Executor, Failure, Input, StartError, Wire, Worker};
+pub use message::WireError;
+pub use output::Printer;
+pub use pool::{Ordered, Pending, Pool, PoolError, Unordered};
+pub use process::{Processes, Usage};
+pub use serve::{is_worker, serve};
 pub use slot::{FilledSlot, FreeSlot, SlotError, Slots};
+pub use supervisor::Policy;
 pub use thread::Threads;

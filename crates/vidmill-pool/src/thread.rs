@@ -6,21 +6,31 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{Deliver, Executor, Failure, FilledSlot, StartError, Worker};
+use crate::executor::{Batch, Bytes, Cause, Deliver, Executor, Failure, Input, StartError, Worker};
+use crate::slot::FilledSlot;
 
-/// Runs jobs on a fixed number of threads.
+/// Runs batches on a fixed number of threads.
 ///
-/// Dropping it waits until every job was delivered, then ends the workers.
-pub struct Threads<W: Worker> {
+/// Dropping it waits until every item was delivered, then ends the workers.
+pub struct Threads<T, W: Worker> {
     /// Taken when the end has come.
-    queue: Option<Sender<(W::Job, FilledSlot)>>,
+    queue: Option<Sender<Job<T, W::Item>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<W: Worker + 'static> Threads<W> {
+struct Job<T, I> {
+    batch: Batch<T, I>,
+    item_bytes: usize,
+    slot: FilledSlot,
+}
+
+impl<T: Send + 'static, W: Worker + 'static> Threads<T, W> {
     /// Starts `count` threads (at least one), each of which builds its own worker with `build`; returns when all are
-    /// ready, or with the first error. `deliver` gets every job back, once.
-    pub fn start<B>(count: usize, build: B, deliver: Arc<Deliver<W>>) -> Result<Self, StartError>
+    /// ready, or with the first error. `deliver` gets every item back, once.
+    ///
+    /// # Errors
+    /// When a worker cannot be built.
+    pub fn start<B>(count: usize, build: B, deliver: Arc<Deliver<T, W::Output>>) -> Result<Self, StartError>
     where
         B: Fn() -> Result<W, StartError> + Send + Sync + 'static,
     {
@@ -45,14 +55,14 @@ impl<W: Worker + 'static> Threads<W> {
     }
 }
 
-impl<W: Worker> Executor<W> for Threads<W> {
-    fn submit(&self, job: W::Job, slot: FilledSlot) {
+impl<T: Send, W: Worker> Executor<T, W> for Threads<T, W> {
+    fn submit(&self, batch: Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot) {
         let queue = self.queue.as_ref().expect("the queue is there until the threads are dropped");
-        queue.send((job, slot)).expect("workers take jobs until the queue is closed");
+        queue.send(Job { batch, item_bytes, slot }).expect("workers take jobs until the queue is closed");
     }
 }
 
-impl<W: Worker> Drop for Threads<W> {
+impl<T, W: Worker> Drop for Threads<T, W> {
     fn drop(&mut self) {
         drop(self.queue.take());
         for thread in self.threads.drain(..) {
@@ -63,29 +73,49 @@ impl<W: Worker> Drop for Threads<W> {
 }
 
 /// One thread's place: what it needs to build its worker, and to build it again after a panic.
-struct Seat<W: Worker, B> {
+struct Seat<T, W: Worker, B> {
     build: Arc<B>,
-    deliver: Arc<Deliver<W>>,
-    jobs: Receiver<(W::Job, FilledSlot)>,
+    deliver: Arc<Deliver<T, W::Output>>,
+    jobs: Receiver<Job<T, W::Item>>,
 }
 
-impl<W: Worker, B: Fn() -> Result<W, StartError>> Seat<W, B> {
+impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
     fn serve(&self, ready: &Sender<Result<(), StartError>>) {
         let mut worker = self.build();
         let _ = ready.send(worker.as_ref().map(|_| ()).map_err(Clone::clone));
-        for (job, slot) in &self.jobs {
-            let result = match &mut worker {
-                Ok(worker) => catch_unwind(AssertUnwindSafe(|| worker.run(&job, slot.bytes())))
-                    .map_err(|panic| Failure::Panic(text_of(panic.as_ref()))),
-                Err(error) => Err(Failure::NoWorker(error.to_string())),
-            };
-            drop(slot);
-            if let Err(Failure::Panic(text)) = &result {
-                tracing::warn!(%text, "a worker panicked; it is replaced");
-                worker = self.build();
-            }
-            (self.deliver)(job, result);
+        for Job { batch, item_bytes, slot } in &self.jobs {
+            let (tickets, items): (Vec<T>, Vec<W::Item>) = batch.into_iter().unzip();
+            let bytes = items.len() * item_bytes;
+            let input = Input::new(Arc::new(slot) as Arc<dyn Bytes>, 0..bytes);
+            let results = self.run(&mut worker, &items, &input);
+            drop(input);
+            tickets.into_iter().zip(results).for_each(|(ticket, result)| (self.deliver)(ticket, result));
         }
+    }
+
+    fn run(
+        &self,
+        worker: &mut Result<W, StartError>,
+        items: &[W::Item],
+        input: &Input,
+    ) -> Vec<Result<W::Output, Failure>> {
+        let cause = match worker {
+            Ok(worker) => match catch_unwind(AssertUnwindSafe(|| worker.run(items, input))) {
+                Ok(outputs) if outputs.len() == items.len() => return outputs.into_iter().map(Ok).collect(),
+                Ok(outputs) => {
+                    let (given, wanted) = (outputs.len(), items.len());
+                    Cause::Raised(format!("the worker gave {given} outputs for {wanted} items"))
+                }
+                Err(panic) => Cause::Raised(format!("the worker panicked: {}", text_of(panic.as_ref()))),
+            },
+            Err(error) => Cause::PoolFailed(error.to_string()),
+        };
+        if matches!(cause, Cause::Raised(_)) {
+            tracing::warn!(%cause, "the worker is replaced");
+            *worker = self.build();
+        }
+        let failure = || Err(Failure { cause: cause.clone(), attempts: 1 });
+        items.iter().map(|_| failure()).collect()
     }
 
     fn build(&self) -> Result<W, StartError> {
@@ -94,7 +124,8 @@ impl<W: Worker, B: Fn() -> Result<W, StartError>> Seat<W, B> {
     }
 }
 
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic says.
+pub(crate) fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -109,28 +140,32 @@ mod tests {
     use super::*;
     use crate::Slots;
 
-    /// Adds the bytes up; panics on a job marked as poison.
+    /// Adds the bytes up; panics on an item marked as poison.
     struct Adder;
     impl Worker for Adder {
-        type Job = (u64, bool);
+        type Item = (u64, bool);
         type Output = u64;
-        fn run(&mut self, job: &Self::Job, bytes: &[u8]) -> u64 {
-            assert!(!job.1, "poison {}", job.0);
-            bytes.iter().map(|&b| u64::from(b)).sum()
+        fn run(&mut self, items: &[Self::Item], input: &Input) -> Vec<u64> {
+            let poison = items.iter().find(|(_, poison)| *poison);
+            assert!(poison.is_none(), "poison {}", poison.unwrap().0);
+            let one = input.len() / items.len();
+            input.chunks_exact(one).map(|bytes| bytes.iter().map(|&b| u64::from(b)).sum()).collect()
         }
     }
 
     fn run(jobs: u64, workers: usize, poison: impl Fn(u64) -> bool) -> Vec<(u64, Result<u64, Failure>)> {
-        let slots = Slots::new(workers + 1, 16).unwrap();
+        let slots = Slots::new(workers + 1, 32).unwrap();
         let results = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&results);
-        let deliver: Arc<Deliver<Adder>> =
-            Arc::new(move |job, result| sink.lock().unwrap().push((job.0, result)));
+        let deliver: Arc<Deliver<u64, u64>> =
+            Arc::new(move |job, result| sink.lock().unwrap().push((job, result)));
         let threads = Threads::start(workers, || Ok(Adder), deliver).unwrap();
-        for job in 0..jobs {
+        for job in (0..jobs).step_by(2) {
             let mut slot = slots.acquire();
-            slot.bytes_mut().fill((job % 200) as u8);
-            threads.submit((job, poison(job)), slot.filled());
+            slot.bytes_mut()[..16].fill((job % 200) as u8);
+            slot.bytes_mut()[16..].fill((job % 200 + 1) as u8);
+            let batch = vec![(job, (job, poison(job))), (job + 1, (job + 1, poison(job + 1)))];
+            threads.submit(batch, 16, slot.filled());
         }
         drop(threads);
         assert_eq!(slots.free_count(), workers + 1);
@@ -140,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_job_comes_back_once_with_its_own_result() {
+    fn every_item_comes_back_once_with_its_own_result() {
         let results = run(500, 3, |_| false);
         assert_eq!(results.len(), 500);
         for (job, result) in results {
@@ -149,12 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_fails_its_own_job_alone() {
+    fn a_panic_fails_its_own_batch_alone() {
         let results = run(100, 2, |job| job % 10 == 3);
         assert_eq!(results.len(), 100);
         for (job, result) in results {
-            if job % 10 == 3 {
-                assert_eq!(result, Err(Failure::Panic(format!("poison {job}"))));
+            if job % 10 == 2 || job % 10 == 3 {
+                let cause = Cause::Raised(format!("the worker panicked: poison {}", job / 10 * 10 + 3));
+                assert_eq!(result, Err(Failure { cause, attempts: 1 }));
             } else {
                 assert_eq!(result, Ok(16 * (job % 200)));
             }
@@ -163,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_cannot_start_says_why() {
-        let error = Threads::<Adder>::start(2, || Err(StartError("no model".into())), Arc::new(|_, _| {}));
+        let error =
+            Threads::<u64, Adder>::start(2, || Err(StartError("no model".into())), Arc::new(|_, _| {}));
         assert_eq!(error.err(), Some(StartError("no model".into())));
     }
 }
