@@ -7,10 +7,10 @@ DEMO := out/demo
 # tools/setup explains how to get Rust where cargo is on no path at all.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test bench release clean
+.PHONY: help demo test bench bench-pool release clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep '##' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep '##' Makefile
 
 demo: release ## run a real detector over a real clip; ends with an annotated video
 	@$(PYTHON) tools/assets.py
@@ -32,6 +32,11 @@ bench: release ## vidmill beside hand-written Python pipelines, and the limit
 	cargo build --release --locked -p vidmill-image --example preprocess_raw
 	@$(PYTHON) tools/assets.py
 	@$(PYTHON) bench/run.py
+
+bench-pool: ## hand-over to worker processes, beside Python's usual means and iceoryx2
+	@tools/setup bench
+	cargo build --release --locked -p vidmill-pool --example hand_over
+	@$(PYTHON) bench/pool.py
 
 release: ## build the optimised command
 	@tools/setup run

@@ -8,29 +8,25 @@ exit. Prints a table, and writes bench/results/latest.json. bench/README.md says
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import meter
+from meter import CORES, RESULTS, ROOT, TARGET
+
 sys.path.insert(0, str(ROOT / "tools"))
 
 import boxes
 import cv2
-import meter
 import models
 import onnxruntime
 import pipeline
 import stages
 
 ASSETS = ROOT / ".assets"
-RESULTS = ROOT / "bench" / "results"
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 VIDMILL = TARGET / "vidmill"
 CONF, IOU = 0.25, 0.7
 
@@ -192,7 +188,6 @@ def main():
     args = parser.parse_args()
     clip = make_clip(args.frames)
     folder = make_models(clip)
-    cores = len(os.sched_getaffinity(0))
     own = alone(clip, args.frames)
     results = []
     for scenario in SCENARIOS:
@@ -200,21 +195,13 @@ def main():
             continue
         result = compare(scenario, clip, folder, args.repeats, args.frames)
         result["ratios"] = ratios(result)
-        result |= limit(scenario, folder, clip, own, cores)
+        result |= limit(scenario, folder, clip, own, CORES)
         ours = result["contenders"]["vidmill"]
         result["limit_share"] = ours["frames_per_second"] / result["limit_fps"]
         results.append(result)
     print_table(results, own)
-    report = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": {"cores": cores, "processor": platform.processor() or platform.machine()},
-        "versions": {"cv2": cv2.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()},
-        "alone": own,
-        "results": results,
-    }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written: {RESULTS / 'latest.json'}")
+    versions = {"cv2": cv2.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
+    meter.write_report("latest.json", {"versions": versions, "alone": own, "results": results})
 
 
 if __name__ == "__main__":
