@@ -21,6 +21,9 @@ use crate::record::{Detection, Outcome, Record};
 const HEAD: &str = "[";
 const TAIL: &str = "\n]\n";
 
+/// A file without results.
+pub(crate) const EMPTY: &str = "[\n]\n";
+
 /// Writes one JSON array, valid after every flush.
 #[derive(Debug)]
 pub struct CocoSink {
