@@ -267,11 +267,13 @@ impl Manifest {
         let checkpoints = self.checkpoint.iter().chain(&self.unfinished);
         let checkpoint = checkpoints.rev().find(|checkpoint| checkpoint.source == number).cloned();
         let complete = source.complete && source.error.is_none() && checkpoint.is_none();
+        let interrupted = self.interrupted && !source.complete && source.error.is_none();
         Some(Self {
             sources: vec![source.clone()],
             ledger: source.ledger,
             failures,
             complete,
+            interrupted,
             checkpoint: checkpoint.map(|checkpoint| Checkpoint { source: 0, ..checkpoint }),
             resume_key: resume::only(&self.resume_key, number),
             ..self.clone()
