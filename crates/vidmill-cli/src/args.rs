@@ -12,7 +12,7 @@ use vidmill::sample::{Nanoseconds, Rate};
 #[command(name = "vidmill", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 every sampled frame ok; 1 the run failed; 2 bad usage or unusable input; 3 finished, but some
-frames failed; 130 or 143 interrupted, outputs valid.
+frames failed; 130 or 143 interrupted, outputs valid and resumable (--resume).
 
 Results go to standard output or files, everything else to standard error. Set VIDMILL_LOG=debug to see more."
 )]
@@ -74,6 +74,10 @@ pub struct OutputArgs {
     /// Format of results when --out is a folder
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: FolderFormat,
+    /// Go on where an interrupted or killed run of the same command stopped; the outputs come out as if it never had.
+    /// Where nothing was begun, begin; where all is done, do nothing
+    #[arg(long)]
+    pub resume: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ pub enum ExitStatus {
     Usage,
     /// Finished, but some frames failed or some sources could not be read.
     SomeFailed,
-    /// Stopped by this signal; outputs are valid.
+    /// Stopped by this signal; outputs are valid, and can be gone on with.
     Interrupted(i32),
 }
 
@@ -45,6 +45,7 @@ impl ExitStatus {
             | RunError::AnnotatePath(_)
             | RunError::SameName(..)
             | RunError::OverwritesSource(_)
+            | RunError::Resume(_)
             | RunError::Sink(SinkError::UnknownFormat { .. } | SinkError::Directory { .. }) => Self::Usage,
             _ => Self::Failed,
         }

@@ -20,6 +20,7 @@ pub fn options(args: &RunArgs) -> Options {
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
+        resume: args.output.resume,
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
     }
 }

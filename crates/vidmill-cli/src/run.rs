@@ -73,13 +73,18 @@ fn tell(args: &RunArgs, manifest: &Manifest) {
 fn summary(manifest: &Manifest) -> String {
     let ledger = manifest.ledger;
     let settled = ledger.ok + ledger.failed + ledger.dropped;
-    let rate = settled as f64 / manifest.wall_seconds.max(1e-9);
+    let run = settled.saturating_sub(manifest.resumed);
+    if manifest.resumed > 0 && run == 0 && !manifest.interrupted {
+        return format!("nothing left to do: all {settled} frames have their records");
+    }
+    let rate = run as f64 / manifest.wall_seconds.max(1e-9);
     let state = if manifest.interrupted { "interrupted after" } else { "ran" };
     let counts = [(ledger.failed, "failed"), (ledger.dropped, "dropped"), (ledger.skipped, "skipped")];
     let others: String =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+    let earlier = if manifest.resumed > 0 { format!(" after {}", manifest.resumed) } else { String::new() };
     format!(
-        "{state} {settled} frames in {:.1} s ({rate:.1} frames/s) on {}: {} ok{others}",
+        "{state} {run} frames{earlier} in {:.1} s ({rate:.1} frames/s) on {}: {} ok{others}",
         manifest.wall_seconds, manifest.runtime.provider, ledger.ok
     )
 }

@@ -1,9 +1,9 @@
 //! What the numbers in a YUV plane mean.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The matrix between YUV and RGB (ITU-T H.273, "MatrixCoefficients").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColorMatrix {
     /// BT.601 (Kr 0.299, Kb 0.114), also SMPTE 170M and BT.470BG.
@@ -19,7 +19,7 @@ pub enum ColorMatrix {
 }
 
 /// Which codes stand for black and white.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColorRange {
     /// 16..=235 for luma and 16..=240 for chroma, scaled to the bit depth ("tv", "mpeg").

@@ -1,6 +1,6 @@
 //! Sizes, rotations, and the map between the displayed frame and the model's input.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Width and height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -26,7 +26,7 @@ impl Size {
 }
 
 /// What must be done to the decoded picture to display it upright.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rotation {
     /// Shown as decoded.

@@ -1,11 +1,11 @@
 //! What a file lost.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was concealed or lost while decoding, so far. All zero and `None` for a sound file.
 ///
 /// A frame that the decoder repaired is a frame all the same: it is given out, and counted here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// Packets that the demuxer flagged as damaged or incomplete.
     pub corrupt_packets: u64,

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 
 use crate::demux::Demuxer;
-use crate::ffi::{self, DecoderSetup, RawFrame};
+use crate::ffi::{self, DecoderSetup, Packet, RawFrame};
 use crate::frame::StreamLook;
 use crate::pump::{Pump, Received};
 use crate::select::{Outcome, Selector};
@@ -78,11 +78,25 @@ pub struct Decoder {
     repeated: u64,
     setup: DecoderSetup,
     can_start_over: bool,
+    /// The last timestamp that was given out.
+    last_pts: Option<i64>,
+    /// Whether every frame so far had a timestamp, later than the one before.
+    rising: bool,
+    started_over: bool,
+    /// Decoding began at a key frame within the file.
+    sought: bool,
 }
 
 enum Mode {
     All,
     Selected(Box<Selector>),
+}
+
+impl Mode {
+    /// For a file whose first packet is still to be read.
+    fn selected(pump: &Pump) -> Self {
+        Selector::new(pump).map_or(Self::All, |selector| Self::Selected(Box::new(selector)))
+    }
 }
 
 impl Decoder {
@@ -113,15 +127,98 @@ impl Decoder {
             repeated: 0,
             setup,
             can_start_over,
+            last_pts: None,
+            rising: true,
+            started_over: false,
+            sought: false,
         };
         opened.look_at_first_frame()?;
-        if selecting
-            && opened.first.is_none()
-            && let Some(selector) = Selector::new(&opened.pump)
-        {
-            opened.mode = Mode::Selected(Box::new(selector));
+        if selecting && opened.first.is_none() {
+            opened.mode = Mode::selected(&opened.pump);
         }
         Ok(opened)
+    }
+
+    /// Goes on after the frame `last`, which an earlier decoder of the same file gave out or skipped: the next step is
+    /// about the frame after it. To be called before the first [`Self::next`]; `want` is the one that goes to that.
+    ///
+    /// Decoding begins at the key frame before `last`, where it is certain that this gives the same as decoding from the beginning:
+    /// H.264 and HEVC in MP4, MOV and Matroska files, at pictures that nothing after them looks back beyond. `false` where it
+    /// is not; the decoder then stands at the beginning of the file. `last` must come from a decoder that
+    /// [`Self::is_sound`] up to there.
+    ///
+    /// # Errors
+    /// When the file cannot be opened again.
+    pub fn go_on_after(
+        &mut self,
+        last: FrameHead,
+        want: &mut dyn FnMut(FrameHead) -> bool,
+    ) -> Result<bool, Error> {
+        let Some(Timestamp { pts, .. }) = last.timestamp else { return Ok(false) };
+        let Mode::Selected(selector) = &self.mode else { return Ok(false) };
+        if self.next_index > 0 {
+            return Ok(false);
+        }
+        if !selector.seek(&mut self.pump, pts) {
+            self.open_again()?;
+            return Ok(false);
+        }
+        (self.next_index, self.last_pts, self.sought) = (last.index + 1, Some(pts), true);
+        if self.pass_through(pts, want) {
+            tracing::debug!(source = %self.path, frame = self.next_index, "going on from a key frame");
+            return Ok(true);
+        }
+        if self.answers.is_empty() {
+            self.open_again()?;
+            return Ok(false);
+        }
+        // Frames after it were asked about already; they come by again.
+        self.start_over()?;
+        Ok(true)
+    }
+
+    /// Decodes through the frame at `pts`, and gives nothing out; `false` if that frame does not come by as it should.
+    fn pass_through(&mut self, pts: i64, want: &mut dyn FnMut(FrameHead) -> bool) -> bool {
+        let (next_index, time_base) = (self.next_index, self.probe.time_base);
+        let (mut met, mut missed) = (false, false);
+        loop {
+            let Mode::Selected(selector) = &mut self.mode else { return false };
+            let answers = &mut self.answers;
+            let outcome = selector.step(&mut self.pump, &mut |at| {
+                met |= at == pts;
+                missed |= at > pts && !met;
+                if at <= pts || missed {
+                    return false;
+                }
+                let index = next_index + answers.len() as u64;
+                let answer = want(FrameHead { index, timestamp: Some(Timestamp { pts: at, time_base }) });
+                answers.push_back(answer);
+                answer
+            });
+            let at = match outcome {
+                Outcome::Frame(raw, _) => raw.pts(),
+                Outcome::Skipped(at) => Some(at),
+                Outcome::DecodeAll | Outcome::StartOver | Outcome::End => None,
+            };
+            match at {
+                Some(at) if at < pts && !missed => {}
+                at => return at == Some(pts) && !missed,
+            }
+        }
+    }
+
+    /// As it was when it was opened.
+    fn open_again(&mut self) -> Result<(), Error> {
+        let demuxer = Demuxer::open(&self.path, self.options.max_pixels)?;
+        self.pump = Pump::new(&self.path, demuxer, self.setup)?;
+        self.mode = Mode::selected(&self.pump);
+        (self.next_index, self.last_pts, self.sought) = (0, None, false);
+        Ok(())
+    }
+
+    /// Whether nothing unusual was met so far: no damage, every timestamp later than the one before.
+    pub fn is_sound(&self) -> bool {
+        self.rising && !self.started_over && self.pump.damage.is_none()
     }
 
     /// What the file is.
@@ -165,6 +262,10 @@ impl Decoder {
             }
             Received::Frame(raw) => {
                 let timestamp = self.timestamp(raw.best_timestamp().or(raw.pts()));
+                if self.sought && !self.rises(timestamp) {
+                    // What FFmpeg makes of doubtful timestamps depends on those before.
+                    return self.start_over();
+                }
                 let head = FrameHead { index: self.next_index, timestamp };
                 let wanted = self.answers.pop_front().unwrap_or_else(|| want(head));
                 self.give(raw, head, wanted).map(Some)
@@ -175,7 +276,7 @@ impl Decoder {
             }
             Received::Failed | Received::Hungry => Ok(None),
             Received::End if self.next_index == 0 => Err(self.nothing_decoded()),
-            Received::End => Ok(Some(Step::End)),
+            Received::End => self.end().map(Some),
         }
     }
 
@@ -198,7 +299,7 @@ impl Decoder {
             Outcome::Skipped(pts) => {
                 self.answers.pop_front();
                 let head = FrameHead { index: self.next_index, timestamp: self.timestamp(Some(pts)) };
-                self.next_index += 1;
+                self.count(head);
                 Ok(Some(Step::Skipped(head)))
             }
             Outcome::DecodeAll => {
@@ -209,12 +310,32 @@ impl Decoder {
             }
             Outcome::StartOver => self.start_over(),
             Outcome::End if self.next_index == 0 => Err(self.nothing_decoded()),
-            Outcome::End => Ok(Some(Step::End)),
+            Outcome::End => self.end().map(Some),
         }
     }
 
-    fn give(&mut self, raw: RawFrame, head: FrameHead, wanted: bool) -> Result<Step, Error> {
+    /// The end of the file; what of it was not read on the way is looked at where that may matter for what is told of damage.
+    fn end(&mut self) -> Result<Step, Error> {
+        if self.sought && self.pump.damage.truncated.is_some() {
+            self.sought = false;
+            self.pump.damage = packet_damage(&self.path, self.options.max_pixels)?;
+        }
+        Ok(Step::End)
+    }
+
+    /// The frame has been given out or skipped.
+    fn count(&mut self, head: FrameHead) {
+        self.rising &= self.rises(head.timestamp);
+        self.last_pts = head.timestamp.map(|t| t.pts).or(self.last_pts);
         self.next_index += 1;
+    }
+
+    fn rises(&self, timestamp: Option<Timestamp>) -> bool {
+        timestamp.is_some_and(|t| self.last_pts.is_none_or(|last| last < t.pts))
+    }
+
+    fn give(&mut self, raw: RawFrame, head: FrameHead, wanted: bool) -> Result<Step, Error> {
+        self.count(head);
         if !wanted {
             return Ok(Step::Skipped(head));
         }
@@ -242,6 +363,7 @@ impl Decoder {
         self.pump = Pump::new(&self.path, demuxer, self.setup)?;
         self.mode = Mode::All;
         self.repeated = self.next_index;
+        (self.started_over, self.sought) = (true, false);
         Ok(None)
     }
 
@@ -283,6 +405,16 @@ impl Decoder {
             errors: self.pump.damage.decode_errors,
         }
     }
+}
+
+/// What reading all of a file's packets tells.
+fn packet_damage(path: &str, max_pixels: u64) -> Result<Damage, Error> {
+    let mut demuxer = Demuxer::open(path, max_pixels)?;
+    let internal = |cause| Error::Internal { path: path.to_owned(), what: "packet", cause };
+    let mut packet = Packet::new().map_err(internal)?;
+    let mut damage = Damage::default();
+    while demuxer.read(&mut packet, &mut damage) {}
+    Ok(damage)
 }
 
 /// Decoders whose strictness is known to be sound. (FFmpeg 5.1's for MPEG-4 aborts the process on damage then, if it has

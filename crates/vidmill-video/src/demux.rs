@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ffi::{ContainerFacts, FfmpegError, Input, Options, Packet, StreamFacts};
+use crate::ffi::{ContainerFacts, FfmpegError, IndexEntry, Input, Options, Packet, StreamFacts};
 use crate::{Damage, Error, ffi};
 
 /// Largest width or height that is decoded.
@@ -22,6 +22,8 @@ pub(crate) struct Demuxer {
     pub is_image: bool,
     is_path: bool,
     packets: u64,
+    /// Packets that the index lists before the place where reading began.
+    passed: u64,
     /// Where the last packet in time ends, in the stream's time base.
     end: Option<i64>,
     previous_dts: Option<i64>,
@@ -60,6 +62,7 @@ impl Demuxer {
             is_image,
             is_path: path != "-" && !path.contains("://"),
             packets: 0,
+            passed: 0,
             end: None,
             previous_dts: None,
             longest_gap: 0,
@@ -81,6 +84,39 @@ impl Demuxer {
     /// Packets read so far.
     pub fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// Goes to the key frame at or before `timestamp`. What is told of the file from there on is as if it had been read
+    /// from its beginning, but for the packets in between.
+    pub fn seek(&mut self, timestamp: i64) -> Result<(), FfmpegError> {
+        self.input.seek(self.stream.index, timestamp)?;
+        self.packets = 0;
+        self.passed = 0;
+        (self.end, self.previous_dts, self.longest_gap) = (None, None, 0);
+        (self.last_corrupt, self.errors_in_a_row, self.last_error) = (false, 0, None);
+        Ok(())
+    }
+
+    /// Reading goes on at the byte `position`: the packets that the index lists before it are passed over.
+    pub fn pass(&mut self, position: i64) {
+        self.passed = self.index().filter(|entry| entry.position < position).count() as u64;
+    }
+
+    /// Whether the index, as far as it is known by now, goes through the file once, from front to back: then a time in it
+    /// leads to one place.
+    pub fn index_is_orderly(&self) -> bool {
+        let mut last = None;
+        let in_order = self.index().all(|entry| {
+            let now = (entry.position, entry.timestamp);
+            let before = last.replace(now).unwrap_or(now);
+            before.0 <= now.0 && before.1 <= now.1
+        });
+        in_order && last.is_some()
+    }
+
+    fn index(&self) -> impl Iterator<Item = IndexEntry> {
+        let stream = self.stream.index;
+        (0..self.input.index_entries(stream)).filter_map(move |number| self.input.index_entry(stream, number))
     }
 
     /// Reads the next packet; `false` at the end. Goes on after read errors, and writes down what was lost.
@@ -149,8 +185,9 @@ impl Demuxer {
     fn short_of_index(&self) -> Option<String> {
         let listed = self.input.index_entries(self.stream.index);
         let complete_index = self.container.format.contains("mov");
-        (complete_index && self.packets < listed)
-            .then(|| format!("{} of the {listed} packets in the index can be read", self.packets))
+        let packets = self.passed + self.packets;
+        (complete_index && packets < listed)
+            .then(|| format!("{packets} of the {listed} packets in the index can be read"))
     }
 
     fn short_of_duration(&self) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What a file is, before it is decoded.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vidmill_image::{ColorMatrix, ColorRange, Rotation, Size};
 
 use crate::color::{self, Resolved, Tags};
@@ -12,7 +12,7 @@ use crate::time::Rational;
 use crate::{DecodeOptions, Decoder, Error};
 
 /// Whether the file says so, or vidmill assumes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provenance {
     /// The stream's tags, or the pixel format itself, say so.
@@ -22,7 +22,7 @@ pub enum Provenance {
 }
 
 /// What a file is and how vidmill will treat it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Probe {
     /// FFmpeg's short names of the container format, comma-separated.

@@ -1,9 +1,9 @@
 //! Time as containers keep it: integers in a time base.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A fraction, as FFmpeg gives it (not necessarily in lowest terms).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rational {
     /// Numerator.
     pub num: i32,

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 
 use vidmill_infer::{Labels, TaskPlan};
+use vidmill_video::Rational;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
 use crate::feed::{Closing, Event, LineEnd};
 use crate::ledger::Ledger;
-use crate::manifest::{Manifest, SourceEntry};
+use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::Outputs;
 use crate::progress::{Progress, Stop};
 use crate::record::{self, Outcome, Record};
 use crate::reorder::Reorder;
+use crate::resume::{Resumed, Start};
 use crate::stage::Clocks;
 use crate::usage;
 use crate::worker::{Item, Verdict};
@@ -26,6 +29,10 @@ const POLL: Duration = Duration::from_millis(100);
 const IDLE_PATIENCE: Duration = Duration::from_secs(1);
 /// The same while frames are under way: longer than any model takes for a batch.
 const BUSY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the manifest tells how far the run has come, and how much less time that may take than passes in between.
+const SAVE_PAUSE: Duration = Duration::from_millis(250);
+const SAVE_SHARE: u32 = 50;
 
 /// What became of the reader's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +61,25 @@ pub(crate) struct Books {
     clocks: Arc<Clocks>,
     progress: Arc<Progress>,
     begin: Instant,
-    /// How many sources there are to read.
-    sources: usize,
+    resumed: Arc<Resumed>,
+    /// How far the current source has come.
+    now: Checkpoint,
+    saved: Saved,
+}
+
+/// When the manifest last told how far the run has come.
+struct Saved {
+    at: Instant,
+    /// How long to wait until the next time.
+    pause: Duration,
+    /// Whether records came since.
+    is_behind: bool,
+}
+
+impl Saved {
+    fn is_due(&self) -> bool {
+        self.is_behind && self.at.elapsed() >= self.pause
+    }
 }
 
 impl Books {
@@ -66,11 +90,13 @@ impl Books {
         clocks: Arc<Clocks>,
         progress: Arc<Progress>,
         begin: Instant,
-        sources: usize,
+        resumed: Arc<Resumed>,
     ) -> Self {
         let names = Names { labels: plan.labels().clone(), known: BTreeMap::new() };
         let settled = Ledger::default();
-        Self { manifest, outputs, settled, names, clocks, progress, begin, sources }
+        let now = Checkpoint::at(0, 0, None);
+        let saved = Saved { at: begin, pause: SAVE_PAUSE, is_behind: false };
+        Self { manifest, outputs, settled, names, clocks, progress, begin, resumed, now, saved }
     }
 
     /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
@@ -80,7 +106,7 @@ impl Books {
     /// it is left where it is.
     pub fn keep(mut self, line: &LineEnd, stop: &Stop) -> (Result<Manifest, RunError>, Reading) {
         let mut reading = Reading::Ended;
-        let mut result = self.outputs.write_manifests(&self.manifest).map_err(RunError::from);
+        let mut result = self.open();
         let mut reorder = Reorder::default();
         loop {
             let (place, event) = match self.next(line, stop, &mut result) {
@@ -94,7 +120,7 @@ impl Books {
             reorder.put(place, event);
             while let Some(event) = reorder.take() {
                 if result.is_ok() {
-                    result = self.report(event);
+                    result = self.report(event).and_then(|()| self.save_if_due());
                 }
                 if result.is_err() {
                     stop.ask();
@@ -129,17 +155,60 @@ impl Books {
                         return Next::Quiet;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if result.is_ok() {
+                        *result = self.save_if_due();
+                    }
+                }
             }
+        }
+    }
+
+    /// The manifest as it is before any source is read.
+    fn open(&mut self) -> Result<(), RunError> {
+        self.manifest.note_failures(self.resumed.failures.iter().cloned());
+        let resumed = Arc::clone(&self.resumed);
+        for start in resumed.starts() {
+            let Start::Done(entry) = start else { break };
+            self.manifest.take_over(SourceEntry::clone(entry));
+        }
+        self.now = self.beginning_of(self.manifest.sources.len(), None);
+        self.note_checkpoint();
+        // One that tells where to go on stays, until there is more to tell.
+        if self.resumed.shared_bytes().is_none() {
+            self.outputs.write_manifests(&self.manifest)?;
+        }
+        Ok(())
+    }
+
+    /// Where this run begins with a source.
+    fn beginning_of(&self, number: usize, time_base: Option<Rational>) -> Checkpoint {
+        match self.resumed.starts().get(number) {
+            Some(Start::After(going)) => going.checkpoint.clone(),
+            _ => Checkpoint::at(number, self.outputs.position().unwrap_or(0), time_base),
         }
     }
 
     fn report(&mut self, event: Event) -> Result<(), RunError> {
         match event {
+            Event::Done { number } => {
+                if let Some(Start::Done(entry)) = self.resumed.starts().get(number)
+                    && number == self.manifest.sources.len()
+                {
+                    self.manifest.take_over(SourceEntry::clone(entry));
+                }
+                Ok(())
+            }
             Event::Opened { number, name, probe } => {
                 self.outputs.begin_source(number, probe.as_deref())?;
+                let time_base = probe.as_ref().map(|p| p.time_base);
                 self.manifest.sources.push(SourceEntry::begun(&name, probe.map(|p| *p)));
+                self.begin_source(number, time_base)?;
                 self.outputs.write_manifest_of(&self.manifest, number)?;
+                Ok(())
+            }
+            Event::Redrawn { record, frame } => {
+                self.outputs.draw(&record, &frame);
                 Ok(())
             }
             Event::Frame { item, verdict } => self.record(item, verdict),
@@ -147,7 +216,49 @@ impl Books {
         }
     }
 
+    /// Takes over what earlier runs did of a source.
+    fn begin_source(&mut self, number: usize, time_base: Option<Rational>) -> Result<(), RunError> {
+        self.outputs.flush()?;
+        self.now = self.beginning_of(number, time_base);
+        self.settled = self.now.settled();
+        self.manifest.resumed += self.now.intake().sampled;
+        self.note_checkpoint();
+        self.saved.is_behind = true;
+        Ok(())
+    }
+
+    /// What has just been flushed is where another run can go on, unless the annotated video ended before that.
+    fn note_checkpoint(&mut self) {
+        let Some(bytes) = self.outputs.position().filter(|_| !self.outputs.has_failed_to_draw()) else {
+            return;
+        };
+        self.now.bytes = bytes;
+        self.manifest.checkpoint = Some(self.now.clone());
+    }
+
+    fn save_if_due(&mut self) -> Result<(), RunError> {
+        if self.saved.is_due() { self.save() } else { Ok(()) }
+    }
+
+    /// Lets go of all that was written, and tells in the manifest how far that is.
+    fn save(&mut self) -> Result<(), RunError> {
+        let begin = Instant::now();
+        self.outputs.flush()?;
+        self.note_checkpoint();
+        self.take_stock();
+        self.outputs.write_manifest_in_between(&self.manifest)?;
+        // Where there are so many sources that writing takes long, it is done less often.
+        let pause = SAVE_PAUSE.max(begin.elapsed() * SAVE_SHARE);
+        self.saved = Saved { at: Instant::now(), pause, is_behind: false };
+        Ok(())
+    }
+
     fn record(&mut self, item: Item, verdict: Verdict) -> Result<(), RunError> {
+        if self.now.sound && self.resumed.doubts.about(self.now.source) {
+            // Before anything is written that whoever goes on must not rely on.
+            self.now.sound = false;
+            self.save()?;
+        }
         let outcome = match verdict {
             Ok(found) => Outcome::Ok { detections: found.iter().map(|d| self.names.put_on(d)).collect() },
             Err(error) => Outcome::Failed { error, attempts: 1 },
@@ -156,13 +267,18 @@ impl Books {
         let record = Record { source, frame, pts, time, outcome };
         self.outputs.write(&record, item.frame.as_ref())?;
         self.settled.settle(&record.outcome);
-        self.manifest.note_failure(&record);
+        self.now.note(&record);
+        self.saved.is_behind = true;
+        self.manifest.note_failures(FailureEntry::of(&record, self.now.source));
         self.progress.settled(!matches!(record.outcome, Outcome::Ok { .. }));
         Ok(())
     }
 
     fn end_source(&mut self, number: usize, closing: Closing) -> Result<(), RunError> {
         let Closing { intake, damage, complete, error } = closing;
+        let is_done = complete || error.is_some();
+        self.outputs.flush()?;
+        self.note_checkpoint();
         let ledger = Ledger {
             decoded: intake.decoded,
             skipped: intake.skipped,
@@ -175,6 +291,13 @@ impl Books {
         self.manifest.ledger.add(&ledger);
         self.outputs.end_source()?;
         ledger.check()?;
+        if is_done && self.outputs.has_failed_to_draw() {
+            self.manifest.unfinished.extend(self.manifest.checkpoint.clone());
+        } else if is_done {
+            self.now = Checkpoint::at(number + 1, self.now.bytes, None);
+            self.manifest.checkpoint = Some(self.now.clone());
+            self.saved.is_behind = true;
+        }
         self.take_stock();
         self.outputs.write_manifest_of(&self.manifest, number)?;
         Ok(())
@@ -200,16 +323,19 @@ impl Books {
 
     fn close(mut self, result: Result<(), RunError>, stop: &Stop) -> Result<Manifest, RunError> {
         // Outputs are closed and the manifest is written also after a failure, whose first cause is what is told.
+        let result = result.and_then(|()| self.outputs.flush());
+        if result.is_ok() {
+            self.note_checkpoint();
+        }
         let result = result.and(self.outputs.finish());
         self.end_unclosed_source();
         self.take_stock();
-        let read = &self.manifest.sources;
-        self.manifest.complete = result.is_ok()
-            && read.len() == self.sources
-            && read.iter().all(|s| s.complete && s.error.is_none());
         // Asked to stop when all was read already is not interrupted; nor is a source that ended with its own error.
-        let unread = read.len() < self.sources || read.iter().any(|s| !s.complete && s.error.is_none());
-        self.manifest.interrupted = stop.is_asked() && result.is_ok() && unread;
+        let is_read = self.manifest.is_read(self.resumed.starts().len());
+        let without_error = self.manifest.sources.iter().all(|s| s.error.is_none());
+        self.manifest.complete = result.is_ok() && is_read && without_error;
+        self.manifest.interrupted = stop.is_asked() && result.is_ok() && !is_read;
+        self.manifest.checkpoint = self.manifest.checkpoint.take().filter(|_| result.is_err() || !is_read);
         self.manifest.error = result.as_ref().err().map(ToString::to_string);
         let written = self.outputs.write_manifests(&self.manifest);
         result?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ledger::Imbalance;
+use crate::resume::ResumeError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 
@@ -53,6 +54,9 @@ pub enum RunError {
     /// An output that would destroy a source.
     #[error("output `{}` would overwrite a file that is read: choose another path", .0.display())]
     OverwritesSource(PathBuf),
+    /// A run that cannot go on where another stopped.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// A ledger that does not add up.
     #[error(transparent)]
     Imbalance(#[from] Imbalance),

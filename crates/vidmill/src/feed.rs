@@ -5,11 +5,15 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use vidmill_image::{Geometry, Preprocess, TensorSpec};
 use vidmill_pool::{Executor, FreeSlot, Slots};
-use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe};
+use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe, Rational, Timestamp};
 
+use crate::checkpoint::Mark;
 use crate::ledger::Ledger;
 use crate::progress::{Progress, Stop};
+use crate::record::Record;
+use crate::resume::{Going, Resumed, Start};
 use crate::sample::{Choice, NoTimestamp, Sampler, Sampling};
+use crate::sink::jsonl::{self, Records};
 use crate::source::Source;
 use crate::source::reader::{Read, Reader};
 use crate::stage::{Clocks, Stage};
@@ -19,6 +23,10 @@ use crate::worker::{Batch, Head, Item, ModelWorker, Verdict};
 pub(crate) enum Event {
     /// A source was opened.
     Opened { number: usize, name: Arc<str>, probe: Option<Box<Probe>> },
+    /// An earlier run is done with a source.
+    Done { number: usize },
+    /// A frame whose record an earlier run wrote, to be drawn again.
+    Redrawn { record: Box<Record>, frame: Frame },
     /// A sampled frame has its verdict.
     Frame { item: Item, verdict: Verdict },
     /// A source gave all it could.
@@ -110,6 +118,8 @@ pub(crate) struct Feeder {
     pub clocks: Arc<Clocks>,
     pub progress: Arc<Progress>,
     pub stop: Stop,
+    /// What is done already, and where this run goes on.
+    pub resumed: Arc<Resumed>,
     pub filling: Option<Filling>,
 }
 
@@ -124,6 +134,10 @@ impl Feeder {
     pub fn feed(mut self) {
         let mut first = self.first.take();
         for (number, source) in std::mem::take(&mut self.sources).iter().enumerate() {
+            if self.resumed.is_done(number) {
+                self.report(Event::Done { number });
+                continue;
+            }
             if self.stop.is_asked() {
                 break;
             }
@@ -133,7 +147,7 @@ impl Feeder {
             let closing = match reader {
                 Ok(reader) => {
                     self.progress.begin_source(&source.name, reader.expected());
-                    self.read_source(reader)
+                    self.read_source(number, reader)
                 }
                 Err(error) => Closing { error: Some(error.to_string()), ..Closing::default() },
             };
@@ -142,12 +156,34 @@ impl Feeder {
         self.submit();
     }
 
-    fn read_source(&mut self, mut reader: Reader) -> Closing {
-        let mut watch = Watch { sampler: Sampler::new(self.sampling), over: None };
-        let mut preprocess = None;
+    fn read_source(&mut self, number: usize, mut reader: Reader) -> Closing {
         let mut closing = Closing::default();
+        let mut watch = match self.begin(number, &mut reader, &mut closing.intake) {
+            Ok(watch) => watch,
+            Err(error) => return Closing { error: Some(error), damage: reader.damage(), ..closing },
+        };
+        let mut preprocess = None;
         while !self.stop.is_asked() {
             let read = self.clocks.time(Stage::Decode, || reader.next(&mut |head| watch.want(head)));
+            if !reader.is_sound() {
+                self.resumed.doubts.note(number);
+            }
+            let read = match watch.pass(read) {
+                Passed::Through(read) => read,
+                Passed::Redrawn(record, frame) => {
+                    self.report(Event::Redrawn { record, frame });
+                    self.progress.decoded();
+                    continue;
+                }
+                Passed::By => {
+                    self.progress.decoded();
+                    continue;
+                }
+                Passed::Lost(error) => {
+                    closing.error = Some(error);
+                    break;
+                }
+            };
             match read {
                 Err(error) => {
                     closing.error = Some(error.to_string());
@@ -179,6 +215,32 @@ impl Feeder {
         }
         closing.damage = reader.damage();
         closing
+    }
+
+    /// Brings the reader to where the source begins for this run.
+    fn begin(&self, number: usize, reader: &mut Reader, intake: &mut Ledger) -> Result<Watch, String> {
+        let mut watch = Watch::new(Sampler::new(self.sampling));
+        let Some(Start::After(going)) = self.resumed.starts().get(number) else { return Ok(watch) };
+        let Going { checkpoint, mark, redraw } = going.as_ref();
+        // Whatever comes by again is counted already.
+        *intake = checkpoint.intake();
+        if let Some((records, begin)) = redraw {
+            let records = jsonl::read_from(records, *begin).map_err(|error| error.to_string())?;
+            watch.again = Some(Again { mark: *mark, records: Some(records) });
+            return Ok(watch);
+        }
+        let time_base = checkpoint.time_base.unwrap_or(Rational::new(0, 1));
+        let timestamp = mark.pts.map(|pts| Timestamp { pts, time_base });
+        let last = FrameHead { index: mark.frame, timestamp };
+        let mut after = Watch::new(Sampler::after(self.sampling, mark.first_pts, last));
+        let went = reader.go_on_after(checkpoint, *mark, &mut |head| after.want(head));
+        if went.map_err(|error| error.to_string())? {
+            self.progress.passed(mark.frame + 1);
+            return Ok(after);
+        }
+        tracing::debug!(source = %reader.name(), frame = mark.frame + 1, "going on by way of the beginning");
+        watch.again = Some(Again { mark: *mark, records: None });
+        Ok(watch)
     }
 
     /// Preprocesses a frame into the slot that is being filled, and hands the slot over when it is full.
@@ -228,10 +290,73 @@ impl Feeder {
 struct Watch {
     sampler: Sampler,
     over: Option<(u64, Result<(), NoTimestamp>)>,
+    again: Option<Again>,
+}
+
+/// Frames that come by again, since there was no way to begin after them.
+struct Again {
+    /// The last of them.
+    mark: Mark,
+    /// Where they are to be drawn again: their records.
+    records: Option<Records>,
+}
+
+/// What became of a frame that may have come by before.
+enum Passed {
+    /// It did not.
+    Through(Result<Read, vidmill_video::Error>),
+    By,
+    Redrawn(Box<Record>, Frame),
+    /// The source, or its records, are not what they were.
+    Lost(String),
 }
 
 impl Watch {
+    fn new(sampler: Sampler) -> Self {
+        Self { sampler, over: None, again: None }
+    }
+
+    /// Whether nothing but a redrawing is wanted of this frame.
+    fn comes_again(&self, head: FrameHead) -> bool {
+        self.again.as_ref().is_some_and(|again| head.index <= again.mark.frame)
+    }
+
+    /// Sorts out what came by before.
+    fn pass(&mut self, read: Result<Read, vidmill_video::Error>) -> Passed {
+        let Some(Again { mark, mut records }) = self.again.take() else { return Passed::Through(read) };
+        let lost = |what: &str| {
+            let frame = mark.frame;
+            Passed::Lost(format!(
+                "cannot go on after frame {frame}: {what}; leave --resume out to begin anew"
+            ))
+        };
+        let head = match &read {
+            Ok(Read::Frame(head, _) | Read::Skipped(head) | Read::Broken(head, _)) => *head,
+            Ok(Read::End) => return lost("the source ends before it"),
+            Err(_) => return Passed::Through(read),
+        };
+        if head.index == mark.frame && head.timestamp.map(|t| t.pts) != mark.pts {
+            return lost("it has another timestamp than it had");
+        }
+        let passed = match (&mut records, read) {
+            (Some(records), Ok(Read::Frame(head, frame))) => match records.next() {
+                Some(Ok(record)) if record.frame == head.index => Passed::Redrawn(Box::new(record), frame),
+                Some(Err(error)) => lost(&error.to_string()),
+                Some(Ok(_)) | None => lost("the records there are of other frames"),
+            },
+            _ => Passed::By,
+        };
+        self.again = (head.index < mark.frame).then_some(Again { mark, records });
+        passed
+    }
+
     fn want(&mut self, head: FrameHead) -> bool {
+        let redrawn = self.again.as_ref().is_some_and(|again| again.records.is_some());
+        let chosen = self.choose(head);
+        chosen && (redrawn || !self.comes_again(head))
+    }
+
+    fn choose(&mut self, head: FrameHead) -> bool {
         // A decoder that looks ahead may ask beyond the end.
         if self.over.is_some() {
             return false;

@@ -1,11 +1,11 @@
 //! The ledger: what became of every frame of a source, in numbers that must add up.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::Outcome;
 
 /// Counts of one source's frames. `decoded = sampled + skipped` and `sampled = ok + failed + dropped`, or the run fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Frames that the source yielded, in display order.
     pub decoded: u64,

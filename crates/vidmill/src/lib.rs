@@ -5,6 +5,7 @@
 
 mod annotate;
 mod books;
+mod checkpoint;
 mod error;
 mod feed;
 mod ledger;
@@ -14,6 +15,7 @@ mod outputs;
 mod progress;
 pub mod record;
 mod reorder;
+mod resume;
 mod run;
 pub mod sample;
 pub mod sink;
@@ -22,12 +24,14 @@ mod stage;
 mod usage;
 mod worker;
 
+pub use checkpoint::{Checkpoint, Mark};
 pub use error::RunError;
 pub use ledger::{Imbalance, Ledger};
 pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions};
 pub use options::Options;
 pub use outputs::OutputOptions;
 pub use progress::{Progress, Snapshot, Stop};
+pub use resume::ResumeError;
 pub use run::run;
 pub use stage::StageSeconds;
 pub use {vidmill_image as image, vidmill_infer as infer, vidmill_video as video};

@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vidmill_infer::{Model, ModelInfo, RuntimeInfo, TaskPlan};
 use vidmill_video::{Damage, Probe};
 
+use crate::checkpoint::Checkpoint;
 use crate::ledger::Ledger;
 use crate::record::{Outcome, Record};
+use crate::resume::{self, Resumed, Start};
 use crate::sink::SinkError;
 use crate::stage::StageSeconds;
 
@@ -45,6 +47,17 @@ pub struct Manifest {
     pub interrupted: bool,
     /// What ended the run, when something did.
     pub error: Option<String>,
+    /// Sampled frames whose records earlier runs wrote, which this one went on from.
+    pub resumed: u64,
+    /// How far the records go, for `--resume`; null when there is nothing left to do.
+    pub checkpoint: Option<Checkpoint>,
+    /// The same of sources with outputs of their own that were read, but not drawn to their end.
+    #[serde(skip)]
+    pub unfinished: Vec<Checkpoint>,
+    /// Bytes of the output, once there is nothing left to do.
+    pub bytes: Option<u64>,
+    /// Everything that influences the records: `--resume` asks for the same.
+    pub resume_key: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Versions of everything that takes part.
@@ -89,7 +102,7 @@ pub struct Parallelism {
 }
 
 /// One source and its ledger.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SourceEntry {
     /// As the user named it.
     pub source: String,
@@ -106,10 +119,9 @@ pub struct SourceEntry {
 }
 
 /// One frame that failed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailureEntry {
     /// Its place in [`Manifest::sources`].
-    #[serde(skip)]
     pub number: usize,
     /// As its record names it.
     pub source: String,
@@ -130,6 +142,15 @@ impl ModelEntry {
             task: plan.kind().to_string(),
             input: plan.spec().clone(),
         }
+    }
+}
+
+impl FailureEntry {
+    /// Of a record of source `number`, if it failed.
+    pub(crate) fn of(record: &Record, number: usize) -> Option<Self> {
+        let Outcome::Failed { error, .. } = &record.outcome else { return None };
+        let (source, error) = (record.source.to_string(), error.clone());
+        Some(Self { number, source, frame: record.frame, error })
     }
 }
 
@@ -154,6 +175,7 @@ impl Manifest {
         model: &Model,
         plan: &TaskPlan,
         parallelism: Parallelism,
+        resume_key: resume::Key,
     ) -> Self {
         let runtime = model.runtime().clone();
         Self {
@@ -176,6 +198,11 @@ impl Manifest {
             complete: false,
             interrupted: false,
             error: None,
+            resumed: 0,
+            checkpoint: None,
+            unfinished: Vec::new(),
+            bytes: None,
+            resume_key,
         }
     }
 
@@ -203,27 +230,52 @@ impl Manifest {
         })
     }
 
-    /// Notes a record of the last source, if it failed and there is room.
-    pub(crate) fn note_failure(&mut self, record: &Record) {
-        if let Outcome::Failed { error, .. } = &record.outcome
-            && self.failures.len() < FAILURES_SHOWN
-        {
-            let (source, error) = (record.source.to_string(), error.clone());
-            let number = self.sources.len().saturating_sub(1);
-            self.failures.push(FailureEntry { number, source, frame: record.frame, error });
+    /// Notes failures, as long as there is room.
+    pub(crate) fn note_failures(&mut self, failures: impl IntoIterator<Item = FailureEntry>) {
+        let room = FAILURES_SHOWN.saturating_sub(self.failures.len());
+        self.failures.extend(failures.into_iter().take(room));
+    }
+
+    /// Adds a source that an earlier run is done with.
+    pub(crate) fn take_over(&mut self, entry: SourceEntry) {
+        self.ledger.add(&entry.ledger);
+        self.resumed += entry.ledger.sampled;
+        self.sources.push(entry);
+    }
+
+    /// The manifest of a run that found nothing left to do.
+    pub(crate) fn take_over_all(&mut self, resumed: Resumed) {
+        self.note_failures(resumed.failures.iter().cloned());
+        for start in resumed.starts() {
+            if let Start::Done(entry) = start {
+                self.take_over(SourceEntry::clone(entry));
+            }
         }
+        self.complete = self.sources.iter().all(|source| source.complete && source.error.is_none());
+    }
+
+    /// Whether every source was read to its end, or to what ended it, and was closed.
+    pub(crate) fn is_read(&self, sources: usize) -> bool {
+        self.sources.len() == sources && self.sources.iter().all(|s| s.complete || s.error.is_some())
     }
 
     /// The manifest with one of its sources only, for an output that holds just that one.
     pub(crate) fn only(&self, number: usize) -> Option<Self> {
         let source = self.sources.get(number)?;
-        let failures = self.failures.iter().filter(|f| f.number == number).cloned().collect();
-        let complete = source.complete && source.error.is_none();
+        let of_source = self.failures.iter().filter(|f| f.number == number).cloned();
+        let failures = of_source.map(|failure| FailureEntry { number: 0, ..failure }).collect();
+        let checkpoints = self.checkpoint.iter().chain(&self.unfinished);
+        let checkpoint = checkpoints.rev().find(|checkpoint| checkpoint.source == number).cloned();
+        let complete = source.complete && source.error.is_none() && checkpoint.is_none();
+        let interrupted = self.interrupted && !source.complete && source.error.is_none();
         Some(Self {
             sources: vec![source.clone()],
             ledger: source.ledger,
             failures,
             complete,
+            interrupted,
+            checkpoint: checkpoint.map(|checkpoint| Checkpoint { source: 0, ..checkpoint }),
+            resume_key: resume::only(&self.resume_key, number),
             ..self.clone()
         })
     }

@@ -29,6 +29,8 @@ pub struct Options {
     pub workers: Option<NonZeroUsize>,
     /// Frames in one call of the model; `None` chooses.
     pub batch: Option<NonZeroUsize>,
+    /// Go on where an earlier run of the same options stopped, with the same outputs as if it never had.
+    pub resume: bool,
     /// The command line, for the manifest.
     pub command: Vec<String>,
 }

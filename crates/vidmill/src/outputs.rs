@@ -11,6 +11,7 @@ use crate::annotate::{Annotator, picture_path};
 use crate::error::RunError;
 use crate::manifest::Manifest;
 use crate::record::Record;
+use crate::resume::Resumed;
 use crate::sink::{self, Format, STANDARD_OUTPUT, Sink, SinkError};
 use crate::source::{Source, SourceKind};
 use crate::stage::{Clocks, Stage};
@@ -26,15 +27,34 @@ pub struct OutputOptions {
     pub folder_format: Format,
 }
 
+/// Which outputs there are to be.
+pub(crate) struct Plan {
+    sources: Vec<SourcePlan>,
+    /// Where all records go; a folder where each source has its own.
+    out: PathBuf,
+    to_folder: bool,
+    folders: Vec<PathBuf>,
+}
+
+/// What is drawn of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Annotates {
+    Nothing,
+    Video,
+    Pictures,
+}
+
 /// Everything that is open for writing.
 pub(crate) struct Outputs {
-    plan: Vec<SourcePlan>,
+    plan: Plan,
+    resumed: Arc<Resumed>,
     class_names: Arc<[String]>,
     /// One sink for all sources; without it, each source has its own.
     shared: Option<Box<dyn Sink>>,
-    shared_path: Option<PathBuf>,
     current: Current,
     annotation_error: Option<vidmill_video::Error>,
+    /// Whether that is so of the current source, or of one whose records go to the same output.
+    has_failed_to_draw: bool,
     clocks: Arc<Clocks>,
 }
 
@@ -59,58 +79,96 @@ enum AnnotatedPath {
     Image(PathBuf),
 }
 
-impl Outputs {
-    /// Plans all outputs and opens what can be opened before any work is done. `others` are files that are read beside the
-    /// sources, and not to be overwritten either.
-    pub fn open(
-        options: &OutputOptions,
-        sources: &[Source],
-        others: &[PathBuf],
-        class_names: Arc<[String]>,
-        clocks: Arc<Clocks>,
-    ) -> Result<Self, RunError> {
+impl Plan {
+    /// Plans all outputs, and touches nothing. `others` are files that are read beside the sources, and not to be overwritten
+    /// either.
+    pub fn new(options: &OutputOptions, sources: &[Source], others: &[PathBuf]) -> Result<Self, RunError> {
         let to_folder = is_folder(&options.out, sources.len());
         let names = output_names(sources);
-        let annotated = plan_annotated(options, sources, &names)?;
+        let mut folders = Vec::new();
+        let annotated = plan_annotated(options, sources, &names, &mut folders)?;
         let records = names.iter().map(|name| {
             to_folder.then(|| options.out.join(format!("{name}.{}", ending(options.folder_format))))
         });
         let plan: Vec<SourcePlan> =
             records.zip(annotated).map(|(records, annotated)| SourcePlan { records, annotated }).collect();
         refuse_overwriting(&plan, options, sources, others)?;
-        let mut outputs = Self {
+        let plan = Self { sources: plan, out: options.out.clone(), to_folder, folders };
+        if let Some(path) = plan.shared()
+            && Format::of(path)? == Format::Coco
+            && sources.len() > 1
+        {
+            return Err(RunError::SharedCoco(path.to_owned()));
+        }
+        Ok(plan)
+    }
+
+    /// The file of records that all sources share, if they do.
+    pub fn shared(&self) -> Option<&Path> {
+        (!self.to_folder && self.out.as_os_str() != STANDARD_OUTPUT).then_some(&self.out)
+    }
+
+    /// The source's own file of records, if it has one.
+    pub fn records(&self, number: usize) -> Option<&Path> {
+        self.sources.get(number)?.records.as_deref()
+    }
+
+    /// What is drawn of a source.
+    pub fn annotates(&self, number: usize) -> Annotates {
+        match self.sources.get(number).and_then(|source| source.annotated.as_ref()) {
+            None => Annotates::Nothing,
+            Some(AnnotatedPath::Video(_)) => Annotates::Video,
+            Some(AnnotatedPath::Folder(_) | AnnotatedPath::Image(_)) => Annotates::Pictures,
+        }
+    }
+
+    /// What finished outputs no longer need is removed.
+    pub fn clear(&self) -> Result<(), SinkError> {
+        let own = (0..self.sources.len()).filter_map(|number| self.records(number));
+        self.shared().into_iter().chain(own).try_for_each(sink::clear)
+    }
+}
+
+impl Outputs {
+    /// Opens what can be opened before any work is done, and keeps of it what is gone on with.
+    pub fn open(
+        plan: Plan,
+        resumed: Arc<Resumed>,
+        class_names: Arc<[String]>,
+        clocks: Arc<Clocks>,
+    ) -> Result<Self, RunError> {
+        plan.folders.iter().try_for_each(|folder| make_folder(folder))?;
+        let shared = if plan.to_folder {
+            make_folder(&plan.out)?;
+            None
+        } else {
+            Some(open_sink(&plan.out, &class_names, resumed.shared_bytes())?)
+        };
+        Ok(Self {
             plan,
+            resumed,
             class_names,
-            shared: None,
-            shared_path: None,
+            shared,
             current: Current::default(),
             annotation_error: None,
+            has_failed_to_draw: false,
             clocks,
-        };
-        if to_folder {
-            make_folder(&options.out)?;
-        } else {
-            let is_coco =
-                options.out.as_os_str() != STANDARD_OUTPUT && Format::of(&options.out)? == Format::Coco;
-            if is_coco && sources.len() > 1 {
-                return Err(RunError::SharedCoco(options.out.clone()));
-            }
-            outputs.shared = Some(sink::create(&options.out, &outputs.class_names)?);
-            outputs.shared_path = (options.out.as_os_str() != STANDARD_OUTPUT).then(|| options.out.clone());
-        }
-        Ok(outputs)
+        })
     }
 
     /// Whether frames must be kept for drawing.
     pub fn wants_frames(&self) -> bool {
-        self.plan.iter().any(|p| p.annotated.is_some())
+        self.plan.sources.iter().any(|p| p.annotated.is_some())
     }
 
     /// Opens what belongs to source `number`.
     pub fn begin_source(&mut self, number: usize, probe: Option<&Probe>) -> Result<(), RunError> {
-        let SourcePlan { records, annotated } = &self.plan[number];
+        let SourcePlan { records, annotated } = &self.plan.sources[number];
         let rate = probe.and_then(|p| p.average_frame_rate);
-        self.current.sink = records.as_ref().map(|path| sink::create(path, &self.class_names)).transpose()?;
+        let kept = self.resumed.own_bytes(number);
+        let open = |path: &PathBuf| open_sink(path, &self.class_names, kept);
+        self.current.sink = records.as_ref().map(open).transpose()?;
+        self.has_failed_to_draw &= records.is_none();
         self.current.annotator = match annotated.clone() {
             None => None,
             Some(AnnotatedPath::Video(path)) => Some(Annotator::video(path, rate)?),
@@ -127,11 +185,28 @@ impl Outputs {
         if let Some(sink) = current.sink.as_mut().or(shared.as_mut()) {
             clocks.time(Stage::Write, || sink.write(record))?;
         }
-        if let (Some(annotator), Some(frame)) = (&mut current.annotator, frame) {
-            let drawn = clocks.time(Stage::Annotate, || annotator.write(record, frame));
-            self.note_annotation(drawn);
+        if let Some(frame) = frame {
+            self.draw(record, frame);
         }
         Ok(())
+    }
+
+    /// Draws a record that is written already on its frame.
+    pub fn draw(&mut self, record: &Record, frame: &vidmill_video::Frame) {
+        if let Some(annotator) = &mut self.current.annotator {
+            let drawn = self.clocks.time(Stage::Annotate, || annotator.write(record, frame));
+            self.note_annotation(drawn);
+        }
+    }
+
+    /// How long the output is, up to the last flush; `None` where it cannot be gone on with.
+    pub fn position(&self) -> Option<u64> {
+        self.current.sink.as_ref().or(self.shared.as_ref())?.position()
+    }
+
+    /// Whether an annotated video ended before its time: it is whole only when all of it is drawn again.
+    pub fn has_failed_to_draw(&self) -> bool {
+        self.has_failed_to_draw
     }
 
     /// The first failure is kept, and ends the source's annotation.
@@ -140,6 +215,7 @@ impl Outputs {
             tracing::error!(%error, "the annotated video ends here; records go on");
             self.current.annotator = None;
             self.annotation_error.get_or_insert(error);
+            self.has_failed_to_draw = true;
         }
     }
 
@@ -155,7 +231,7 @@ impl Outputs {
     pub fn end_source(&mut self) -> Result<(), RunError> {
         let Current { sink, annotator } = std::mem::take(&mut self.current);
         // Both are closed, whatever becomes of the first.
-        let closed = sink.map_or(Ok(()), Sink::finish);
+        let closed = sink.map_or(Ok(()), Sink::suspend);
         self.note_annotation(annotator.map_or(Ok(()), Annotator::finish));
         Ok(closed?)
     }
@@ -163,30 +239,56 @@ impl Outputs {
     /// Closes everything that is still open.
     pub fn finish(&mut self) -> Result<(), RunError> {
         let ended = self.end_source();
-        self.shared.take().map_or(Ok(()), Sink::finish)?;
+        self.shared.take().map_or(Ok(()), Sink::suspend)?;
         ended?;
         self.annotation_error.take().map_or(Ok(()), |error| Err(RunError::Annotate(error)))
     }
 
     /// Writes the manifest beside the output that all sources share, or beside each source's own.
     pub fn write_manifests(&self, manifest: &Manifest) -> Result<(), SinkError> {
-        if let Some(path) = &self.shared_path {
-            return manifest.write_beside(path);
+        if let Some(path) = self.plan.shared() {
+            return write_manifest(manifest.clone(), path);
         }
         (0..manifest.sources.len()).try_for_each(|number| self.write_manifest_of(manifest, number))
     }
 
+    /// Writes the manifest while the run goes on: of the current source, where each has its own.
+    pub fn write_manifest_in_between(&self, manifest: &Manifest) -> Result<(), SinkError> {
+        match self.plan.shared() {
+            Some(path) => write_manifest(manifest.clone(), path),
+            None => self.write_manifest_of(manifest, manifest.sources.len().saturating_sub(1)),
+        }
+    }
+
     /// Writes the manifest of source `number` beside its own output of records; beside its annotated video where
-    /// records went to standard output.
+    /// records went to standard output. What an earlier run was done with keeps the manifest of that.
     pub fn write_manifest_of(&self, manifest: &Manifest, number: usize) -> Result<(), SinkError> {
-        if self.shared_path.is_some() {
+        if self.plan.shared().is_some() || self.resumed.is_done(number) {
             return Ok(());
         }
-        let path = self.plan.get(number).and_then(|plan| plan.records.as_deref().or(plan.annotated_file()));
+        let plan = self.plan.sources.get(number);
+        let path = plan.and_then(|plan| plan.records.as_deref().or(plan.annotated_file()));
         match (path, manifest.only(number)) {
-            (Some(path), Some(manifest)) => manifest.write_beside(path),
+            (Some(path), Some(manifest)) => write_manifest(manifest, path),
             _ => Ok(()),
         }
+    }
+}
+
+/// Writes a manifest beside its output. Only when that says that there is nothing left to do, goes what it takes to go on.
+fn write_manifest(mut manifest: Manifest, output: &Path) -> Result<(), SinkError> {
+    if manifest.checkpoint.is_some() {
+        return manifest.write_beside(output);
+    }
+    manifest.bytes = std::fs::metadata(output).ok().map(|metadata| metadata.len());
+    manifest.write_beside(output)?;
+    sink::clear(output)
+}
+
+fn open_sink(path: &Path, class_names: &[String], kept: Option<u64>) -> Result<Box<dyn Sink>, SinkError> {
+    match kept {
+        Some(bytes) => sink::go_on(path, class_names, bytes),
+        None => sink::create(path, class_names),
     }
 }
 
@@ -244,29 +346,28 @@ fn plan_annotated(
     options: &OutputOptions,
     sources: &[Source],
     names: &[String],
+    folders: &mut Vec<PathBuf>,
 ) -> Result<Vec<Option<AnnotatedPath>>, RunError> {
     let Some(path) = &options.annotate else { return Ok(vec![None; sources.len()]) };
     let is_picture =
         picture_path(Path::new(""), path) == Path::new("").join(path.file_name().unwrap_or_default());
     let is_video = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("mp4"));
     if is_folder(path, sources.len()) || (!is_video && path.extension().is_none()) {
-        make_folder(path)?;
+        folders.push(path.clone());
         let groups = sources.iter().filter(|s| matches!(s.kind, SourceKind::Images(_))).count();
-        let each = |(source, name): (&Source, &String)| match &source.kind {
+        let mut each = |(source, name): (&Source, &String)| match &source.kind {
             SourceKind::Video(_) => Ok(Some(AnnotatedPath::Video(path.join(format!("{name}.mp4"))))),
             SourceKind::Images(images) => {
                 // Images of one name from different folders must not fall on each other.
                 let folder = if groups > 1 { path.join(name) } else { path.clone() };
-                make_folder(&folder)?;
                 refuse_one_name(images, &folder)?;
+                folders.push(folder.clone());
                 Ok(Some(AnnotatedPath::Folder(folder)))
             }
         };
-        return sources.iter().zip(names).map(each).collect();
+        return sources.iter().zip(names).map(&mut each).collect();
     }
-    if let Some(folder) = path.parent() {
-        make_folder(folder)?;
-    }
+    folders.extend(path.parent().map(Path::to_owned));
     match sources {
         [Source { kind: SourceKind::Video(_), .. }] if is_video => {
             Ok(vec![Some(AnnotatedPath::Video(path.clone()))])

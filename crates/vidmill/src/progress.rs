@@ -62,6 +62,10 @@ impl Progress {
         name.clone_into(&mut self.source.lock().unwrap_or_else(PoisonError::into_inner));
         self.expected.fetch_add(expected.unwrap_or(0), Relaxed);
     }
+    /// Frames that are passed over, since an earlier run is done with them.
+    pub(crate) fn passed(&self, frames: u64) {
+        self.decoded.fetch_add(frames, Relaxed);
+    }
     pub(crate) fn decoded(&self) {
         self.decoded.fetch_add(1, Relaxed);
     }

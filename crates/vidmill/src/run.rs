@@ -17,8 +17,9 @@ use crate::error::RunError;
 use crate::feed::{Event, Feeder, Line, line};
 use crate::manifest::{Manifest, Parallelism};
 use crate::options::Options;
-use crate::outputs::Outputs;
+use crate::outputs::{self, Outputs};
 use crate::progress::{Progress, Stop};
+use crate::resume::{self, Resumed};
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
 use crate::stage::Clocks;
@@ -30,6 +31,9 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let begin = Instant::now();
     let clocks = Arc::new(Clocks::default());
     let sources = source::resolve(&options.sources)?;
+    if options.resume {
+        resume::check(&options.output.out, &sources)?;
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
     let load = session_threads(&options.load);
@@ -39,18 +43,36 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores)?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
-    let first = open_first(&sources, &decode)?;
+    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
+    let key = resume::key(options, &model, &plan, &choice, &sources);
+    let resumed = match options.resume {
+        true => Resumed::find(&outputs, &sources, &key)?,
+        false => Resumed::nothing(sources.len()),
+    };
+    let mut manifest = Manifest::begun(&options.command, &model, &plan, choice, key);
+    if resumed.is_finished {
+        outputs.clear()?;
+        manifest.take_over_all(resumed);
+        return Ok(manifest);
+    }
+    let resumed = Arc::new(resumed);
+    let first = open_first(&sources, &resumed, &decode)?;
     let slots = Slots::new(choice.slots, choice.slot_bytes)?;
     let (line, line_end) = line(choice.window());
     let executor = start_workers(&choice, &model, &plan, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
-    let outputs =
-        Outputs::open(&options.output, &sources, &read_beside(options), class_names, Arc::clone(&clocks))?;
+    let outputs = Outputs::open(outputs, Arc::clone(&resumed), class_names, Arc::clone(&clocks))?;
 
-    let manifest = Manifest::begun(&options.command, &model, &plan, choice);
     let keep_frames = outputs.wants_frames();
-    let books =
-        Books::new(manifest, outputs, &plan, Arc::clone(&clocks), Arc::clone(progress), begin, sources.len());
+    let books = Books::new(
+        manifest,
+        outputs,
+        &plan,
+        Arc::clone(&clocks),
+        Arc::clone(progress),
+        begin,
+        resumed.clone(),
+    );
     let feeder = Feeder {
         first,
         sampling: options.sampling,
@@ -65,6 +87,7 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
         progress: Arc::clone(progress),
         stop: stop.clone(),
         sources,
+        resumed,
         filling: None,
     };
     let reader = std::thread::Builder::new()
@@ -121,10 +144,15 @@ fn session_threads(load: &LoadOptions) -> LoadOptions {
     LoadOptions { threads, ..load.clone() }
 }
 
-/// Opens the first source before any output is touched. When it is the only one and cannot be read, there is nothing
-/// to do; when there are others, it gets its place in the manifest like any of them.
-fn open_first(sources: &[Source], decode: &DecodeOptions) -> Result<Option<Reader>, RunError> {
-    match sources.first().map(|source| Reader::open(source, decode)) {
+/// Opens the first source that is to be read before any output is touched. When it is the only one and cannot be read, there is
+/// nothing to do; when there are others, it gets its place in the manifest like any of them.
+fn open_first(
+    sources: &[Source],
+    resumed: &Resumed,
+    decode: &DecodeOptions,
+) -> Result<Option<Reader>, RunError> {
+    let mut to_read = sources.iter().enumerate().filter(|(number, _)| !resumed.is_done(*number));
+    match to_read.next().map(|(_, source)| source).map(|source| Reader::open(source, decode)) {
         Some(Err(error)) if sources.len() == 1 => Err(RunError::Unreadable(error)),
         first => Ok(first.and_then(Result::ok)),
     }

@@ -1,5 +1,6 @@
 //! Which decoded frames are processed. Pure: frame numbers and timestamps in, choices out; all in integers.
 
+use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
@@ -34,6 +35,12 @@ pub enum Pace {
 pub struct Rate {
     num: u64,
     den: u64,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.num, self.den)
+    }
 }
 
 /// A time on the container's own clock.
@@ -137,6 +144,17 @@ impl Sampler {
         Self { sampling, ticks: None }
     }
 
+    /// A sampler after it took the frame `last`; `first_pts` is that of the first frame it took.
+    pub fn after(sampling: Sampling, first_pts: Option<i64>, last: FrameHead) -> Self {
+        let mut sampler = Self::new(sampling);
+        if let (Pace::Rate(rate), Some(first), Some(timestamp)) = (sampling.pace, first_pts, last.timestamp) {
+            // The first frame it took had set the clock; whatever tick was next, this frame reached it.
+            sampler.ticks = Some((first, i128::MIN));
+            sampler.tick(rate, timestamp);
+        }
+        sampler
+    }
+
     /// Chooses; to be called once for every frame, in order.
     pub fn choose(&mut self, head: FrameHead) -> Result<Choice, NoTimestamp> {
         let Sampling { pace, start, end } = self.sampling;
@@ -226,6 +244,27 @@ mod tests {
         assert_eq!(choices(rate("10"), &[0, 1, 40, 41, 42, 43], 100), [0, 2]);
         // Timestamps that do not begin at zero.
         assert_eq!(choices(rate("1"), &[95, 100, 190, 195, 200], 100), [0, 3]);
+    }
+
+    #[test]
+    fn a_sampler_after_any_frame_it_took_chooses_as_if_it_had_seen_all() {
+        let pts: Vec<i64> = (0..60).map(|n| 7 + n * 40 + (n * n * 7) % 23).collect();
+        let head = |index: u64| {
+            let time_base = Rational { num: 1, den: 1000 };
+            FrameHead { index, timestamp: Some(Timestamp { pts: pts[index as usize], time_base }) }
+        };
+        let every = Sampling { pace: Pace::Every(NonZeroU64::new(3).unwrap()), ..Sampling::default() };
+        let late = Sampling { start: Some("0.5".parse().unwrap()), ..rate("7") };
+        for sampling in [rate("10"), rate("3.7"), rate("100"), late, every, Sampling::default()] {
+            let taken = choices(sampling, &pts, 1000);
+            for (n, &last) in taken.iter().enumerate() {
+                let first_pts = Some(pts[taken[0] as usize]);
+                let mut sampler = Sampler::after(sampling, first_pts, head(last));
+                let took = |&index: &u64| sampler.choose(head(index)) == Ok(Choice::Take);
+                let rest: Vec<u64> = (last + 1..60).filter(took).collect();
+                assert_eq!(rest, taken[n + 1..], "{sampling:?} after {last}");
+            }
+        }
     }
 
     #[test]

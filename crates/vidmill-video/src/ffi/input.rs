@@ -1,6 +1,6 @@
 //! An opened container and its video stream.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_int};
 use std::ptr;
 
 use super::call::{FfmpegError, check, text};
@@ -47,6 +47,15 @@ pub struct ContainerFacts {
     pub duration_us: Option<i64>,
     pub streams: u32,
     pub seekable: bool,
+}
+
+/// Where the container's index says that a packet is.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexEntry {
+    /// In bytes from the file's beginning.
+    pub position: i64,
+    /// Most containers give the decoding time, some the presentation time.
+    pub timestamp: i64,
 }
 
 impl Input {
@@ -111,6 +120,24 @@ impl Input {
         let Some(pointer) = self.checked_stream(stream) else { return 0 };
         // SAFETY: a stream of ours.
         u64::try_from(unsafe { sys::avformat_index_get_entries_count(pointer) }).unwrap_or(0)
+    }
+
+    /// One entry of the container's index, in the index's order.
+    pub fn index_entry(&self, stream: i32, number: u64) -> Option<IndexEntry> {
+        let pointer = self.checked_stream(stream)?;
+        let number = c_int::try_from(number).ok()?;
+        // SAFETY: a stream of ours; the entry is null or valid until the input is used again, and is copied at once.
+        unsafe {
+            let entry = sys::avformat_index_get_entry(pointer, number);
+            (!entry.is_null()).then(|| IndexEntry { position: (*entry).pos, timestamp: (*entry).timestamp })
+        }
+    }
+
+    /// Goes to the key frame at or before `timestamp`, as far as the container knows; the next packet is read from there.
+    pub fn seek(&mut self, stream: i32, timestamp: i64) -> Result<(), FfmpegError> {
+        // SAFETY: the context is ours; the call checks the stream's number.
+        check(unsafe { sys::av_seek_frame(self.0, stream, timestamp, sys::AVSEEK_FLAG_BACKWARD) })?;
+        Ok(())
     }
 
     pub fn container(&self) -> ContainerFacts {

@@ -18,7 +18,7 @@ pub use call::FfmpegError;
 pub use decoder::{DecoderSetup, RawDecoder, decoder_name};
 pub use encoder::{EncoderSetup, Output, RawEncoder};
 pub use frame::RawFrame;
-pub use input::{ContainerFacts, Input, StreamFacts};
+pub use input::{ContainerFacts, IndexEntry, Input, StreamFacts};
 pub use log::route as route_log;
 pub use options::Options;
 pub use packet::Packet;

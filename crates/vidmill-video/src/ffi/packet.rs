@@ -42,6 +42,12 @@ impl Packet {
         timestamp(unsafe { (*self.0).dts })
     }
 
+    /// Where it begins in the file, in bytes; `None` where the demuxer does not say.
+    pub fn position(&self) -> Option<i64> {
+        // SAFETY: ours.
+        Some(unsafe { (*self.0).pos }).filter(|&position| position >= 0)
+    }
+
     /// Length in time base units, 0 if unknown.
     pub fn duration(&self) -> i64 {
         // SAFETY: ours.

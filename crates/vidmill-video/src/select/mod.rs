@@ -12,6 +12,7 @@ mod schedule;
 
 use std::collections::VecDeque;
 
+use crate::Damage;
 use crate::demux::Demuxer;
 use crate::ffi::{Packet, RawFrame};
 use crate::pump::{Pump, Received};
@@ -20,6 +21,9 @@ use schedule::{Doubt, Fate, Schedule};
 
 /// Packets read ahead at most. H.264 and HEVC reorder by no more than 16 frames.
 const MAX_AHEAD: usize = 64;
+
+/// Key frames that are tried before giving up: one whose display comes too late, and a few that are no refresh.
+const MAX_SEEKS: usize = 8;
 
 pub(crate) struct Selector {
     inspector: Inspector,
@@ -38,6 +42,14 @@ struct Ahead {
     /// `None` for packets that were not scheduled.
     pts: Option<i64>,
     role: Role,
+}
+
+/// The packet that a seek led to.
+struct Landing {
+    is_refresh: bool,
+    pts: i64,
+    dts: i64,
+    position: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +99,36 @@ impl Selector {
             ready: None,
             state: State::Reading,
         })
+    }
+
+    /// Moves a file that has just been opened to a refresh at or before the frame that is shown at `pts`: nothing from there on
+    /// depends on what was before. `false` where none can be relied on; the file must then be opened anew.
+    pub fn seek(&self, pump: &mut Pump, pts: i64) -> bool {
+        let mut target = pts;
+        for _ in 0..MAX_SEEKS {
+            let Some(landing) = self.land(&mut pump.demuxer, target) else { return false };
+            if landing.is_refresh && landing.pts <= pts {
+                // Looking at the packet has read it.
+                let moved = pump.demuxer.seek(target).is_ok() && pump.demuxer.index_is_orderly();
+                pump.demuxer.pass(landing.position);
+                return moved;
+            }
+            // Key frames are found by decoding time, which is earlier than when they are shown; and some are no refresh.
+            target = landing.pts.min(landing.dts).min(target).saturating_sub(1);
+        }
+        false
+    }
+
+    fn land(&self, demuxer: &mut Demuxer, target: i64) -> Option<Landing> {
+        let mut packet = Packet::new().ok()?;
+        demuxer.seek(target).ok()?;
+        if !demuxer.read(&mut packet, &mut Damage::default()) {
+            return None;
+        }
+        let (pts, position) = (packet.pts()?, packet.position()?);
+        let dts = packet.dts().unwrap_or(pts);
+        let is_refresh = self.inspector.clone().role(packet.data()) == Role::Refresh;
+        Some(Landing { is_refresh, pts, dts, position })
     }
 
     /// The next frame. `ask` is asked about each frame once, by its pts, in display order.

@@ -18,6 +18,12 @@ use super::output::Output;
 use super::{Sink, SinkError, check_finite};
 use crate::record::{Detection, Outcome, Record};
 
+const HEAD: &str = "[";
+const TAIL: &str = "\n]\n";
+
+/// A file without results.
+pub(crate) const EMPTY: &str = "[\n]\n";
+
 /// Writes one JSON array, valid after every flush.
 #[derive(Debug)]
 pub struct CocoSink {
@@ -31,8 +37,15 @@ pub struct CocoSink {
 impl CocoSink {
     /// To a file, which must be able to seek. `class_names` in the order of the model's class numbers.
     pub fn create(path: &Path, class_names: &[impl AsRef<str>]) -> Result<Self, SinkError> {
-        let output = Output::create(path, "[", "\n]\n")?;
+        let output = Output::create(path, HEAD, TAIL)?;
         Ok(Self { output, categories: CategoryIds::of(class_names), images: None, separator: b"\n" })
+    }
+
+    /// To a file that holds results of a video already, of which the first `bytes` bytes are kept.
+    pub fn go_on(path: &Path, class_names: &[impl AsRef<str>], bytes: u64) -> Result<Self, SinkError> {
+        let output = Output::go_on(path, bytes, TAIL)?;
+        let separator: &[u8] = if bytes > HEAD.len() as u64 { b",\n" } else { b"\n" };
+        Ok(Self { output, categories: CategoryIds::of(class_names), images: None, separator })
     }
 
     /// The record's `image_id`, or an error when another frame has it.
@@ -84,6 +97,10 @@ impl Sink for CocoSink {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         self.output.flush()
+    }
+
+    fn position(&self) -> Option<u64> {
+        self.output.position()
     }
 
     fn finish(self: Box<Self>) -> Result<(), SinkError> {

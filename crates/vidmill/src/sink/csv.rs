@@ -23,6 +23,11 @@ impl CsvSink {
     pub fn create(path: &Path) -> Result<Self, SinkError> {
         Ok(Self { output: Output::create(path, HEADER, "")? })
     }
+
+    /// To a file that holds rows already, of which the first `bytes` bytes are kept.
+    pub fn go_on(path: &Path, bytes: u64) -> Result<Self, SinkError> {
+        Ok(Self { output: Output::go_on(path, bytes, "")? })
+    }
 }
 
 impl Sink for CsvSink {
@@ -40,6 +45,10 @@ impl Sink for CsvSink {
 
     fn flush(&mut self) -> Result<(), SinkError> {
         self.output.flush()
+    }
+
+    fn position(&self) -> Option<u64> {
+        self.output.position()
     }
 
     fn finish(self: Box<Self>) -> Result<(), SinkError> {

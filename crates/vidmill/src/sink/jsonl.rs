@@ -1,7 +1,7 @@
 //! JSON Lines: one record a line, as it is. Numbers are the shortest that read back as the same `f32` or `f64`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::output::Output;
@@ -21,6 +21,11 @@ impl JsonlSink {
     /// To a file.
     pub fn create(path: &Path) -> Result<Self, SinkError> {
         Ok(Self { output: Output::create(path, "", "")? })
+    }
+
+    /// To a file that holds records already, of which the first `bytes` bytes are kept.
+    pub fn go_on(path: &Path, bytes: u64) -> Result<Self, SinkError> {
+        Ok(Self { output: Output::go_on(path, bytes, "")? })
     }
 
     /// To standard output. When the reader has gone, writing gives [`SinkError::Closed`].
@@ -43,6 +48,10 @@ impl Sink for JsonlSink {
         self.output.flush()
     }
 
+    fn position(&self) -> Option<u64> {
+        self.output.position()
+    }
+
     fn finish(self: Box<Self>) -> Result<(), SinkError> {
         self.output.finish()
     }
@@ -50,9 +59,19 @@ impl Sink for JsonlSink {
 
 /// Opens a file of records for reading, one at a time.
 pub fn read(path: &Path) -> Result<Records, ReadError> {
+    read_from(path, 0)
+}
+
+/// The same from byte `begin` on, where a record begins; lines are counted from there.
+pub fn read_from(path: &Path, begin: u64) -> Result<Records, ReadError> {
     let name = path.display().to_string();
-    match File::open(path) {
-        Ok(file) => Ok(Records { name, file: BufReader::new(file), line: Vec::new(), number: 0 }),
+    let open = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(begin))?;
+        Ok(BufReader::new(file))
+    };
+    match open() {
+        Ok(file) => Ok(Records { name, file, line: Vec::new(), number: 0, position: begin }),
         Err(source) => Err(ReadError::Io { path: name, source }),
     }
 }
@@ -64,9 +83,15 @@ pub struct Records {
     file: BufReader<File>,
     line: Vec<u8>,
     number: u64,
+    position: u64,
 }
 
 impl Records {
+    /// Where the last record ended, in bytes.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     fn next_line(&mut self) -> io::Result<usize> {
         self.line.clear();
         self.file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line)
@@ -90,7 +115,11 @@ impl Iterator for Records {
         self.number += 1;
         match self.next_line() {
             Ok(0) => None,
-            Ok(_) => Some(self.parse()),
+            Ok(bytes) => {
+                let record = self.parse();
+                self.position += if record.is_ok() { bytes as u64 } else { 0 };
+                Some(record)
+            }
             Err(source) => Some(Err(ReadError::Io { path: self.name.clone(), source })),
         }
     }

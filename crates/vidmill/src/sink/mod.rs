@@ -20,7 +20,7 @@ pub mod parquet;
 mod tests;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::record::{Outcome, Record};
 
@@ -36,8 +36,20 @@ pub trait Sink: Send {
     /// Called after each group of records: everything written so far leaves the process's buffers.
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// Called once at the end, also after an interruption: closes the output validly.
+    /// How long the output is, in bytes, up to the last flush and without what only closes it (of Parquet, the journal):
+    /// where [`go_on`] can take it up again. `None` where it cannot: standard output.
+    fn position(&self) -> Option<u64> {
+        None
+    }
+
+    /// Called once at the end: closes the output validly, and removes what is no longer needed.
     fn finish(self: Box<Self>) -> Result<(), SinkError>;
+
+    /// Called in place of [`Sink::finish`]: closes the output validly, and keeps all that [`go_on`] needs. When that turns out to
+    /// be needed no more, [`clear`] removes it.
+    fn suspend(self: Box<Self>) -> Result<(), SinkError> {
+        self.finish()
+    }
 }
 
 /// Opens the output `path`, in the format that its name's ending tells; `-` is standard output, as JSON Lines.
@@ -56,6 +68,33 @@ pub fn create(path: &Path, class_names: &[impl AsRef<str>]) -> Result<Box<dyn Si
         Format::Coco => Box::new(coco::CocoSink::create(path, class_names)?),
         Format::Parquet => Box::new(parquet::ParquetSink::create(path)?),
     })
+}
+
+/// Opens the output `path` to go on after its first `bytes` bytes, a [`Sink::position`] of the sink that wrote it. What
+/// comes after them is cut off. COCO results can be gone on with only where they are of a video.
+pub fn go_on(path: &Path, class_names: &[impl AsRef<str>], bytes: u64) -> Result<Box<dyn Sink>, SinkError> {
+    Ok(match Format::of(path)? {
+        Format::Jsonl => Box::new(jsonl::JsonlSink::go_on(path, bytes)?),
+        Format::Csv => Box::new(csv::CsvSink::go_on(path, bytes)?),
+        Format::Coco => Box::new(coco::CocoSink::go_on(path, class_names, bytes)?),
+        Format::Parquet => Box::new(parquet::ParquetSink::go_on(path, bytes)?),
+    })
+}
+
+/// The file that [`Sink::position`] counts in: the output `path` itself, or its journal.
+pub fn growing_file(path: &Path) -> PathBuf {
+    match Format::of(path) {
+        Ok(Format::Parquet) => parquet::journal_path(path),
+        _ => path.to_owned(),
+    }
+}
+
+/// Removes what [`Sink::suspend`] kept for the output `path`.
+pub fn clear(path: &Path) -> Result<(), SinkError> {
+    match Format::of(path) {
+        Ok(Format::Parquet) => parquet::remove(&parquet::journal_path(path)),
+        _ => Ok(()),
+    }
 }
 
 /// A format of results.

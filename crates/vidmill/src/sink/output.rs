@@ -44,12 +44,7 @@ impl Output {
     pub(super) fn create(path: &Path, head: &str, tail: &'static str) -> Result<Self, SinkError> {
         create_parent(path)?;
         let name = path.display().to_string();
-        // Emptied only once it is ours: another run may be writing it. Devices and pipes cannot be locked, nor need it.
-        let open = File::options().write(true).create(true).truncate(false).open(path);
-        let file = open.map_err(|error| SinkError::of(&name, error))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(SinkError::InUse { path: name });
-        }
+        let file = open_locked(path, &name)?;
         if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             file.set_len(0).map_err(|error| SinkError::of(&name, error))?;
         }
@@ -57,6 +52,28 @@ impl Output {
         let mut output = Self { name, target: Target::File(file), pending, written: 0, tail };
         output.flush()?;
         Ok(output)
+    }
+
+    /// The file at `path`, of which the first `written` bytes are kept; `tail` follows them again at once.
+    pub(super) fn go_on(path: &Path, written: u64, tail: &'static str) -> Result<Self, SinkError> {
+        let name = path.display().to_string();
+        let mut file = open_locked(path, &name)?;
+        let mut cut = || {
+            // Made longer, it would hold what was never written.
+            if file.metadata()?.len() < written {
+                return Err(io::Error::other("it is shorter than when its manifest was written"));
+            }
+            file.set_len(written)?;
+            file.seek(SeekFrom::Start(written))?;
+            file.write_all(tail.as_bytes())
+        };
+        cut().map_err(|error| SinkError::of(&name, error))?;
+        Ok(Self { name, target: Target::File(file), pending: Vec::new(), written, tail })
+    }
+
+    /// Bytes of whole units that the kernel has, without the tail; `None` for standard output.
+    pub(super) fn position(&self) -> Option<u64> {
+        matches!(self.target, Target::File(_)).then_some(self.written)
     }
 
     /// The path, for messages.
@@ -129,6 +146,17 @@ impl Output {
             .set_len(self.written)
             .and_then(|()| file.seek(SeekFrom::Start(self.written)))
             .and_then(|_| if self.written > 0 { file.write_all(self.tail.as_bytes()) } else { Ok(()) });
+    }
+}
+
+/// Opens a file, whose contents stay until it is ours: another run may be writing it. Devices and pipes cannot be locked,
+/// nor need it.
+fn open_locked(path: &Path, name: &str) -> Result<File, SinkError> {
+    let open = File::options().write(true).create(true).truncate(false).open(path);
+    let file = open.map_err(|error| SinkError::of(name, error))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(SinkError::InUse { path: name.to_owned() }),
+        _ => Ok(file),
     }
 }
 

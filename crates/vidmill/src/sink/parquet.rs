@@ -71,14 +71,20 @@ impl ParquetSink {
     pub fn create(path: &Path) -> std::result::Result<Self, SinkError> {
         let journal_path = journal_path(path);
         let journal = JsonlSink::create(&journal_path)?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                // The journal is empty yet.
-                let _ = fs::remove_file(&journal_path);
-                Err(SinkError::of(path.display().to_string(), error))
-            }
-            _ => Ok(Self { path: path.to_owned(), journal_path, journal }),
+        if let Err(error) = remove(path) {
+            // The journal is empty yet.
+            let _ = fs::remove_file(&journal_path);
+            return Err(error);
         }
+        Ok(Self { path: path.to_owned(), journal_path, journal })
+    }
+
+    /// To a file whose journal is there, of which the first `bytes` bytes are kept.
+    pub fn go_on(path: &Path, bytes: u64) -> std::result::Result<Self, SinkError> {
+        let journal_path = journal_path(path);
+        let journal = JsonlSink::go_on(&journal_path, bytes)?;
+        remove(path)?;
+        Ok(Self { path: path.to_owned(), journal_path, journal })
     }
 }
 
@@ -91,12 +97,30 @@ impl Sink for ParquetSink {
         self.journal.flush()
     }
 
-    fn finish(mut self: Box<Self>) -> std::result::Result<(), SinkError> {
+    fn position(&self) -> Option<u64> {
+        self.journal.position()
+    }
+
+    fn finish(self: Box<Self>) -> std::result::Result<(), SinkError> {
+        let journal = self.journal_path.clone();
+        self.suspend()?;
+        remove(&journal)
+    }
+
+    fn suspend(mut self: Box<Self>) -> std::result::Result<(), SinkError> {
         self.journal.flush()?;
-        drop(self.journal);
-        convert(&self.journal_path, &self.path)?;
-        fs::remove_file(&self.journal_path)
-            .map_err(|error| SinkError::of(self.journal_path.display().to_string(), error))
+        // Locked until the file is made of it.
+        convert(&self.journal_path, &self.path)
+    }
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> std::result::Result<(), SinkError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(SinkError::of(path.display().to_string(), error))
+        }
+        _ => Ok(()),
     }
 }
 

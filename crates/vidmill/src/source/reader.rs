@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vidmill_video::{Damage, DecodeOptions, Decoder, Error, Frame, FrameHead, Probe, Step};
+use vidmill_video::{Damage, DecodeOptions, Decoder, Error, Frame, FrameHead, Probe, Step, Timestamp};
 
 use super::{Source, SourceKind};
+use crate::checkpoint::{Checkpoint, Mark};
 
 /// What became of the next frame of a source.
 pub(crate) enum Read {
@@ -54,6 +55,37 @@ impl Reader {
         match self {
             Self::Video { decoder, .. } => decoder.probe().frame_count,
             Self::Images { count, .. } => Some(*count),
+        }
+    }
+
+    /// Goes on after the frame of `checkpoint`, where that is the same as reading from the beginning; else `false`, and all
+    /// frames come by. `want` is the one that goes to [`Self::next`].
+    pub fn go_on_after(
+        &mut self,
+        checkpoint: &Checkpoint,
+        mark: Mark,
+        want: &mut dyn FnMut(FrameHead) -> bool,
+    ) -> Result<bool, Error> {
+        match self {
+            Self::Video { .. } if !checkpoint.sound => Ok(false),
+            Self::Video { decoder, .. } => {
+                let timestamp = mark.pts.zip(checkpoint.time_base);
+                let timestamp = timestamp.map(|(pts, time_base)| Timestamp { pts, time_base });
+                decoder.go_on_after(FrameHead { index: mark.frame, timestamp }, want)
+            }
+            Self::Images { paths, next, .. } => {
+                let done = usize::try_from(mark.frame).unwrap_or(usize::MAX);
+                *next = mark.frame + 1;
+                Ok(paths.nth(done).is_some())
+            }
+        }
+    }
+
+    /// Whether nothing unusual was met so far.
+    pub fn is_sound(&self) -> bool {
+        match self {
+            Self::Video { decoder, .. } => decoder.is_sound(),
+            Self::Images { .. } => true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{SinkError, create};
+use super::super::{SinkError, create, go_on, growing_file};
 use super::{CHILD, NO_NAMES, again, boxed, ok, run, text, whole_run, write_all};
 use crate::record::{Outcome, Record};
 
@@ -234,3 +234,43 @@ macro_rules! suite {
     };
 }
 pub(super) use suite;
+
+/// An output that was suspended, or whose writer died, and is gone on with from a position, is as if nothing had happened.
+#[test]
+fn going_on_from_a_position_gives_the_same_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a.jsonl", "a.csv", "a.json", "a.parquet"] {
+        let (whole, path) = (directory.path().join("whole").join(name), directory.path().join(name));
+        // A COCO file has no place for another source's frames.
+        whole_run(&whole, NO_NAMES, run(40));
+        for (stop, more) in [(0, 9), (1, 1), (13, 0), (25, 6), (40, 0)] {
+            let mut sink = create(&path, NO_NAMES).unwrap();
+            write_all(&mut *sink, run(stop));
+            sink.flush().unwrap();
+            let position = sink.position().unwrap();
+            write_all(&mut *sink, run(stop + more).skip(stop as usize));
+            if more % 2 == 0 {
+                sink.suspend().unwrap();
+            } else {
+                sink.flush().unwrap();
+                drop(sink);
+            }
+            let mut sink = go_on(&path, NO_NAMES, position).unwrap();
+            assert_eq!(sink.position(), Some(position), "{name}");
+            write_all(&mut *sink, run(40).skip(stop as usize));
+            sink.finish().unwrap();
+            assert!(std::fs::read(&path).unwrap() == std::fs::read(&whole).unwrap(), "{name} after {stop}");
+            assert_eq!(growing_file(&path).exists(), name != "a.parquet");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_too_short_is_not_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.jsonl");
+    whole_run(&path, NO_NAMES, run(3));
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(go_on(&path, NO_NAMES, length + 1).is_err());
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+}
