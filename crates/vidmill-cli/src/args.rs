@@ -1,7 +1,8 @@
 //! The command line, as typed.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vidmill::infer::{Device, Precision};
@@ -53,6 +54,8 @@ pub struct RunArgs {
     pub device: DeviceArgs,
     #[command(flatten)]
     pub speed: SpeedArgs,
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
     /// How to show progress on standard error: auto is a bar in a terminal, nothing elsewhere
     #[arg(long, value_enum, default_value_t, value_name = "HOW", help_heading = "Messages")]
     pub progress: ProgressMode,
@@ -85,7 +88,7 @@ pub struct OutputArgs {
 pub struct SamplingArgs {
     /// Every Nth decoded frame, from frame 0
     #[arg(long, visible_alias = "vid-stride", value_name = "N", conflicts_with = "fps")]
-    pub every: Option<std::num::NonZeroU64>,
+    pub every: Option<NonZeroU64>,
     /// At most F frames a second: the first at or after each tick
     #[arg(long, value_name = "F")]
     pub fps: Option<Rate>,
@@ -153,6 +156,23 @@ pub struct SpeedArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Isolation")]
+pub struct IsolationArgs {
+    /// Run each worker as a process of its own, supervised: when one dies, another takes over, and nothing is lost
+    #[arg(long)]
+    pub isolate: bool,
+    /// Most seconds that a worker may take for a batch before it is replaced (default: 120)
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "isolate")]
+    pub timeout: Option<Duration>,
+    /// Most memory of a worker, as in 800M or 4G; one that takes more is replaced
+    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "isolate")]
+    pub worker_memory: Option<u64>,
+    /// Replace each worker after so many batches
+    #[arg(long, value_name = "N", requires = "isolate")]
+    pub recycle: Option<NonZeroU64>,
+}
+
+#[derive(Debug, Args)]
 pub struct InspectArgs {
     /// A model (.onnx), video or image
     pub path: PathBuf,
@@ -213,6 +233,28 @@ pub enum FolderFormat {
     Csv,
     Parquet,
     Coco,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number of seconds, such as 30 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+/// A number of bytes, with K, M, G or T for powers of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let power = match text[digits.len()..].to_ascii_uppercase().trim_end_matches('B').trim_end_matches('I') {
+        "" => Some(0),
+        "K" => Some(1),
+        "M" => Some(2),
+        "G" => Some(3),
+        "T" => Some(4),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok().filter(|&number| number > 0);
+    let bytes = number.zip(power).and_then(|(number, power)| number.checked_mul(1024_u64.pow(power)));
+    bytes.ok_or_else(|| "write a number of bytes, such as 800M or 4G".to_owned())
 }
 
 fn fraction(text: &str) -> Result<f32, String> {

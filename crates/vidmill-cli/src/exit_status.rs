@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use vidmill::pool::StartError;
 use vidmill::sink::SinkError;
 use vidmill::{Manifest, RunError};
 
@@ -40,6 +41,7 @@ impl ExitStatus {
             RunError::Source(_)
             | RunError::Unreadable(_)
             | RunError::Model(_)
+            | RunError::Worker(StartError::Refused(_))
             | RunError::Batch { .. }
             | RunError::SharedCoco(_)
             | RunError::AnnotatePath(_)

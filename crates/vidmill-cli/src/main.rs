@@ -36,6 +36,10 @@ use crate::args::{Cli, Command};
 use crate::exit_status::ExitStatus;
 
 fn main() -> ExitCode {
+    if vidmill::is_worker() {
+        begin_log(false);
+        return vidmill::serve_worker();
+    }
     let cli = Cli::parse();
     begin_log(matches!(&cli.command, Command::Run(args) if args.quiet));
     let status = match cli.command {

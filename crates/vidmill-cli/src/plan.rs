@@ -1,14 +1,14 @@
 //! From what was typed to what is ready to run.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use vidmill::image::Size;
 use vidmill::infer::{LoadOptions, TaskOptions};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
-use vidmill::{Options, OutputOptions};
+use vidmill::{Isolation, Options, OutputOptions};
 
-use crate::args::{DeviceArgs, FolderFormat, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
+use crate::args::{DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
 
 pub fn options(args: &RunArgs) -> Options {
     Options {
@@ -20,8 +20,19 @@ pub fn options(args: &RunArgs) -> Options {
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
+        isolate: args.isolation.isolate.then(|| isolation(&args.isolation)),
         resume: args.output.resume,
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+fn isolation(args: &IsolationArgs) -> Isolation {
+    let usual = Isolation::default();
+    Isolation {
+        timeout: args.timeout.or(usual.timeout),
+        memory_limit: args.worker_memory,
+        recycle_after: args.recycle.map(NonZeroU64::get),
+        ..usual
     }
 }
 

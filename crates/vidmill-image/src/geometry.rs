@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Width and height in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Size {
     /// Pixels across.
     pub width: u32,
@@ -56,7 +56,7 @@ pub enum ResizeMode {
 }
 
 /// An axis-aligned box: left, top, right, bottom in pixels, `x1 <= x2`, `y1 <= y2`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rect {
     /// Left edge.
     pub x1: f32,
@@ -69,7 +69,7 @@ pub struct Rect {
 }
 
 /// Where a displayed frame lies in the model's input: `input = displayed * scale + offset`, per axis, in pixel-edge coordinates.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Geometry {
     /// Size of the displayed frame (rotation applied).
     pub displayed: Size,

@@ -25,7 +25,7 @@ pub use device::{Device, Precision};
 pub use error::{DecodeError, Error};
 pub use inspect::{Dim, Element, ModelInfo, TensorInfo};
 pub use labels::Labels;
-pub use model::{LoadOptions, Model, RuntimeInfo};
+pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
 pub use predictor::{Outputs, Predictor, TensorView};
 pub use task::{Batch, Detection, TaskKind, TaskOptions, TaskPlan};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ort::session::Session;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vidmill_image::TensorSpec;
 
@@ -17,7 +17,7 @@ use crate::task::ImageInput;
 use crate::{Device, Error, ModelInfo, Precision, Predictor};
 
 /// How to load a model.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LoadOptions {
     /// The device to run on.
     pub device: Device,
@@ -29,8 +29,17 @@ pub struct LoadOptions {
     pub runtime_library: Option<PathBuf>,
 }
 
+/// A model and what runs it, as told to those who do not have it themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// What the file says about itself.
+    pub info: ModelInfo,
+    /// What runs it.
+    pub runtime: RuntimeInfo,
+}
+
 /// What really runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeInfo {
     /// The engine, "onnxruntime".
     pub name: String,
@@ -54,8 +63,7 @@ pub struct RuntimeInfo {
 
 /// A model, loaded once; gives any number of sessions.
 pub struct Model {
-    info: ModelInfo,
-    runtime: RuntimeInfo,
+    description: Description,
     recipe: Recipe,
     /// The file as it was when it was hashed.
     stamp: Stamp,
@@ -106,17 +114,23 @@ impl Model {
             precision: opened.precision,
             fallback: opened.fallback,
         };
-        Ok(Self { info, runtime, recipe: opened.recipe, stamp, first: Mutex::new(Some(opened.session)) })
+        let description = Description { info, runtime };
+        Ok(Self { description, recipe: opened.recipe, stamp, first: Mutex::new(Some(opened.session)) })
+    }
+
+    /// What the file says about itself, and what runs it.
+    pub fn description(&self) -> &Description {
+        &self.description
     }
 
     /// What the file says about itself.
     pub fn info(&self) -> &ModelInfo {
-        &self.info
+        &self.description.info
     }
 
     /// What runs it.
     pub fn runtime(&self) -> &RuntimeInfo {
-        &self.runtime
+        &self.description.runtime
     }
 
     /// A predictor with threads of its own, for items as `input` describes them (see [`crate::TaskPlan::spec`]).
@@ -124,8 +138,8 @@ impl Model {
     /// # Errors
     /// [`Error::Input`] when the model does not take such items; otherwise as [`Model::open`].
     pub fn session(&self, input: &TensorSpec) -> Result<Box<dyn Predictor>, Error> {
-        let image = ImageInput::of(&self.info)?;
-        image.check(input, &self.info)?;
+        let image = ImageInput::of(self.info())?;
+        image.check(input, self.info())?;
         let ready = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let session = match ready {
             Some(session) => session,
@@ -142,7 +156,7 @@ impl Model {
 impl Model {
     /// All sessions of a model are of the file whose hash [`ModelInfo`] tells.
     fn check_unchanged(&self) -> Result<(), Error> {
-        let path = &self.info.path;
+        let path = &self.info().path;
         match Stamp::of(path) {
             Ok(stamp) if stamp == self.stamp => Ok(()),
             Ok(_) => {
@@ -170,10 +184,7 @@ impl Stamp {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model")
-            .field("info", &self.info)
-            .field("runtime", &self.runtime)
-            .finish_non_exhaustive()
+        f.debug_struct("Model").field("description", &self.description).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,8 @@
 //!
 //! prints `{"items":..,"seconds":..,"cpu_seconds":..}`, with `p50_us` and `p99_us` for round trips.
 
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program of its own")]
+
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

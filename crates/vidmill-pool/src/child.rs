@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -24,16 +24,22 @@ use crate::supervisor::End;
 pub struct Program {
     /// The executable.
     pub path: PathBuf,
-    /// Its arguments.
+    /// Its arguments, after its name.
     pub args: Vec<OsString>,
-    /// What each worker is built from; at most some 60,000 bytes.
+    /// What it is called in the system's list of processes.
+    pub name: OsString,
+    /// What each worker is built from; at most 64 MB.
     pub start: Vec<u8>,
 }
 
 impl Program {
     /// The program that is running now, even when its file has been replaced meanwhile.
     pub fn this(start: Vec<u8>) -> Self {
-        Self { path: PathBuf::from("/proc/self/exe"), args: Vec::new(), start }
+        let own = std::env::args_os().next();
+        let own = own.as_deref().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
+        let mut name = own.to_owned();
+        name.push("-worker");
+        Self { path: PathBuf::from("/proc/self/exe"), args: Vec::new(), name, start }
     }
 }
 
@@ -61,6 +67,7 @@ impl Child {
         let (output, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
         fcntl_setfl(&output, OFlags::NONBLOCK)?;
         let child = Command::new(&program.path)
+            .arg0(&program.name)
             .args(&program.args)
             .env(VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(theirs))

@@ -177,10 +177,17 @@ fn signal_name(number: i32) -> String {
     }
 }
 
-/// Workers that could not be started, in their own words.
+/// Workers that could not be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StartError(pub String);
+#[non_exhaustive]
+pub enum StartError {
+    /// The worker's own words: what it is to work with cannot be used.
+    #[error("{0}")]
+    Refused(String),
+    /// It never got so far, or there is no place for it.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// Called for every item that was submitted, once, with its ticket; from any thread. It must not wait for anything that needs
 /// another item to be delivered.

@@ -160,6 +160,17 @@ fn memory_file(name: &str, bytes: usize) -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
+/// A file in memory that holds `bytes`.
+pub(crate) fn letter(bytes: &[u8]) -> Result<OwnedFd, Errno> {
+    let file = memfd_create("vidmill-letter", MemfdFlags::CLOEXEC)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+        rest = &rest[written..];
+    }
+    Ok(file)
+}
+
 /// A slab as a worker sees it: to be read.
 #[derive(Clone)]
 pub(crate) struct Lent(Arc<Mapping>);

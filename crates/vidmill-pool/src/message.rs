@@ -16,6 +16,8 @@
 //!     20 failed       flags                               body: why, in UTF-8
 //!     21 released     the bytes that were kept are not needed any more
 //!
+//!     any other size  a message of more than 64 KiB comes as one of kind 255: the file beside it holds it, and the body is its
+//!                     u64 length
 //!     flags           1: the list is in the area, and the body is its u64 length; 2: the job's bytes are kept
 //!     a list          u32 count, then u32 length and that many bytes for each
 //!
@@ -26,7 +28,11 @@
 pub(crate) const VERSION: u8 = 1;
 /// Largest message. Kernels take packets of some 200 KB; two of these must fit a socket's buffer.
 pub(crate) const LARGEST: usize = 64 * 1024;
-/// Most bytes of a job's items, so that its message fits.
+/// Largest message that comes in a file.
+pub(crate) const LARGEST_LETTER: usize = 64 << 20;
+/// The kind of a message that tells of one in a file.
+pub(crate) const ENCLOSED: u8 = 255;
+/// Most bytes of a job's items: jobs must not make anybody wait, and never come in files.
 pub(crate) const LARGEST_ITEMS: usize = LARGEST - 64;
 
 const HEAD: usize = 16;
@@ -146,6 +152,21 @@ impl FromWorker<'_> {
         }
         message
     }
+}
+
+/// What stands for a message of `bytes` bytes that comes in a file.
+pub(crate) fn enclosed(bytes: usize) -> Vec<u8> {
+    let mut message = Vec::new();
+    begin(&mut message, ENCLOSED, 0, 0, 0);
+    message.extend_from_slice(&(bytes as u64).to_le_bytes());
+    message
+}
+
+/// The length that [`enclosed`] tells, if it is one.
+pub(crate) fn enclosed_bytes(message: &[u8]) -> Option<usize> {
+    let Head { kind: ENCLOSED, body, .. } = Head::of(message).ok()? else { return None };
+    let [bytes] = numbers(body)?.0;
+    usize::try_from(bytes).ok().filter(|&bytes| bytes <= LARGEST_LETTER)
 }
 
 fn begin(message: &mut Vec<u8>, kind: u8, flags: u16, number: u32, sequence: u64) {

@@ -22,7 +22,9 @@ use crate::child::{Child, Program};
 use crate::executor::{Batch, Deliver, Executor, Failure, StartError, Wire, Worker};
 use crate::machine;
 use crate::memory::{Desk, DeskLayout, Word, Words};
-use crate::message::{FromWorker, LARGEST_ITEMS, List, ListBuilder, Outputs, ToWorker};
+use crate::message::{
+    FromWorker, LARGEST, LARGEST_ITEMS, LARGEST_LETTER, List, ListBuilder, Outputs, ToWorker,
+};
 use crate::output::Printer;
 use crate::slot::{FilledSlot, Slots};
 use crate::socket::{Incoming, Socket};
@@ -33,7 +35,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// How often memory is looked at, where it is limited.
 const MEMORY_POLL: Duration = Duration::from_millis(100);
 /// Most bytes of [`Program::start`].
-const LARGEST_START: usize = LARGEST_ITEMS;
+const LARGEST_START: usize = LARGEST_LETTER - 64;
 /// Room in an area for the lengths of outputs.
 const AREA_OVERHEAD: usize = 4096;
 
@@ -155,10 +157,10 @@ where
         policy: Policy,
         printer: Printer,
     ) -> Result<Self, StartError> {
-        let failed = |error: io::Error| StartError(format!("cannot supervise workers: {error}"));
+        let failed = |error: io::Error| StartError::Failed(format!("cannot supervise workers: {error}"));
         if program.start.len() > LARGEST_START {
             let bytes = program.start.len();
-            return Err(StartError(format!(
+            return Err(StartError::Failed(format!(
                 "workers cannot be started from {bytes} bytes: at most {LARGEST_START} are possible"
             )));
         }
@@ -208,13 +210,17 @@ where
         let mut core = self.shared.lock();
         loop {
             if let Some(reason) = core.supervisor.failure() {
-                return Err(StartError(reason.to_owned()));
+                let reason = reason.to_owned();
+                return Err(match core.supervisor.is_refused() {
+                    true => StartError::Refused(reason),
+                    false => StartError::Failed(reason),
+                });
             }
             if let Some(introduction) = &core.introduction {
                 return Ok(introduction.clone());
             }
             if core.over {
-                return Err(StartError("the pool was shut down".into()));
+                return Err(StartError::Failed("the pool was shut down".into()));
             }
             core = self.shared.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
@@ -233,22 +239,23 @@ where
         deliver: Arc<Deliver<T, W::Output>>,
     ) -> Result<(), StartError> {
         if slots.file().is_none() {
-            return Err(StartError("worker processes need slots in shared memory".into()));
+            return Err(StartError::Failed("worker processes need slots in shared memory".into()));
         }
         let mut core = self.shared.lock();
-        let area_bytes = if output_bytes == 0 { 0 } else { output_bytes.saturating_add(AREA_OVERHEAD) };
+        let with_lengths = output_bytes.saturating_add(AREA_OVERHEAD);
+        let area_bytes = if with_lengths <= LARGEST { 0 } else { with_lengths };
         let layout = DeskLayout { areas: DEPTH, area_bytes };
         let workers = core.children.len();
         let needed = (area_bytes as u64).saturating_mul((workers * DEPTH) as u64);
         if let Some(available) = machine::available_memory().filter(|&available| needed > available) {
-            return Err(StartError(format!(
+            return Err(StartError::Failed(format!(
                 "the outputs of {workers} workers take {} MiB of memory, and {} MiB are free",
                 needed >> 20,
                 available >> 20
             )));
         }
         let desks = Desk::file(workers, layout)
-            .map_err(|error| StartError(format!("cannot allocate memory for outputs: {error}")))?;
+            .map_err(|error| StartError::Failed(format!("cannot allocate memory for outputs: {error}")))?;
         core.attached = Some(Attached { slots: slots.clone(), desks, layout, deliver });
         drop(core);
         self.shared.wake();

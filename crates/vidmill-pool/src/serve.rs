@@ -232,7 +232,7 @@ where
 }
 
 /// This worker's number and what it is built from. Nothing when the supervisor has gone already.
-fn hello(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<(u32, Vec<u8>)>> {
+fn hello(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<Option<(u32, Vec<u8>)>> {
     let Incoming::Message(message, _) = socket.receive(buffer)? else { return Ok(None) };
     match ToWorker::decode(message) {
         Ok(ToWorker::Hello { worker, start }) => Ok(Some((worker, start.to_vec()))),

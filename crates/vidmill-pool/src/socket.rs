@@ -11,7 +11,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::message::LARGEST;
+use crate::memory::letter;
+use crate::message::{LARGEST, enclosed, enclosed_bytes};
 
 /// Descriptors that a message may carry.
 const DESCRIPTORS: usize = 2;
@@ -61,6 +62,10 @@ impl Socket {
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> Result<(), Errno> {
+        if message.len() > LARGEST {
+            let file = letter(message)?;
+            return self.send_with(&enclosed(message.len()), &[file.as_fd()], flags);
+        }
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -74,16 +79,16 @@ impl Socket {
     }
 
     /// Waits for the next message.
-    pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> Result<Incoming<'b>, Errno> {
+    pub fn receive<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<Incoming<'b>, Errno> {
         self.receive_with(buffer, RecvFlags::empty())
     }
 
     /// The next message if there is one, or [`Errno::AGAIN`].
-    pub fn receive_now<'b>(&self, buffer: &'b mut [u8]) -> Result<Incoming<'b>, Errno> {
+    pub fn receive_now<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<Incoming<'b>, Errno> {
         self.receive_with(buffer, RecvFlags::DONTWAIT)
     }
 
-    fn receive_with<'b>(&self, buffer: &'b mut [u8], flags: RecvFlags) -> Result<Incoming<'b>, Errno> {
+    fn receive_with<'b>(&self, buffer: &'b mut Vec<u8>, flags: RecvFlags) -> Result<Incoming<'b>, Errno> {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = flags | RecvFlags::CMSG_CLOEXEC;
@@ -93,7 +98,7 @@ impl Socket {
         if received.flags.contains(ReturnFlags::TRUNC) {
             return Err(Errno::MSGSIZE);
         }
-        let descriptors = control
+        let descriptors: Vec<OwnedFd> = control
             .drain()
             .flat_map(|message| match message {
                 RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
@@ -101,11 +106,32 @@ impl Socket {
             })
             .collect();
         // No message of ours is empty, so nothing received is the end.
-        match received.bytes {
-            0 => Ok(Incoming::End),
-            bytes => Ok(Incoming::Message(&buffer[..bytes], descriptors)),
+        if received.bytes == 0 {
+            return Ok(Incoming::End);
+        }
+        match (enclosed_bytes(&buffer[..received.bytes]), &descriptors[..]) {
+            (Some(bytes), [file]) => {
+                buffer.resize(bytes.max(LARGEST), 0);
+                read_all(file, &mut buffer[..bytes])?;
+                Ok(Incoming::Message(&buffer[..bytes], Vec::new()))
+            }
+            _ => Ok(Incoming::Message(&buffer[..received.bytes], descriptors)),
         }
     }
+}
+
+fn read_all(file: &OwnedFd, mut buffer: &mut [u8]) -> Result<(), Errno> {
+    let mut offset = 0;
+    while !buffer.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, offset))? {
+            0 => return Err(Errno::MSGSIZE),
+            bytes => {
+                offset += bytes as u64;
+                buffer = &mut buffer[bytes..];
+            }
+        }
+    }
+    Ok(())
 }
 
 impl AsFd for Socket {

@@ -176,6 +176,8 @@ pub(crate) struct Supervisor<L> {
     phase: Phase,
     /// A worker has been ready at some time.
     has_started: bool,
+    /// The first worker said that it cannot work.
+    is_refused: bool,
     /// Workers started so far.
     pub started: u64,
 }
@@ -200,6 +202,7 @@ impl<L: Load> Supervisor<L> {
             next_sequence: 1,
             phase: Phase::Running,
             has_started: false,
+            is_refused: false,
             started: 0,
         }
     }
@@ -240,6 +243,7 @@ impl<L: Load> Supervisor<L> {
             // It worked before, so it may work again: its end counts as a death.
             self.kill(seat, Cause::Raised(reason), out);
         } else {
+            self.is_refused = true;
             self.fail(reason, now, out);
         }
     }
@@ -401,6 +405,11 @@ impl<L: Load> Supervisor<L> {
             Phase::Failed(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    /// Whether it failed because of what the first worker said.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     fn has_jobs(&self) -> bool {

@@ -45,7 +45,7 @@ impl<T: Send + 'static, W: Worker + 'static> Threads<T, W> {
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || seat.serve(&ready))
-                .map_err(|e| StartError(format!("cannot start worker thread {number}: {e}")))?;
+                .map_err(|e| StartError::Failed(format!("cannot start worker thread {number}: {e}")))?;
             running.threads.push(thread);
         }
         for _ in 0..count {
@@ -120,7 +120,7 @@ impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
 
     fn build(&self) -> Result<W, StartError> {
         catch_unwind(AssertUnwindSafe(|| (self.build)()))
-            .unwrap_or_else(|panic| Err(StartError(format!("panicked: {}", text_of(panic.as_ref())))))
+            .unwrap_or_else(|panic| Err(StartError::Failed(format!("panicked: {}", text_of(panic.as_ref())))))
     }
 }
 
@@ -199,8 +199,11 @@ mod tests {
 
     #[test]
     fn a_worker_that_cannot_start_says_why() {
-        let error =
-            Threads::<u64, Adder>::start(2, || Err(StartError("no model".into())), Arc::new(|_, _| {}));
-        assert_eq!(error.err(), Some(StartError("no model".into())));
+        let error = Threads::<u64, Adder>::start(
+            2,
+            || Err(StartError::Refused("no model".into())),
+            Arc::new(|_, _| {}),
+        );
+        assert_eq!(error.err(), Some(StartError::Refused("no model".into())));
     }
 }

@@ -1,6 +1,15 @@
 //! Real worker processes, and everything that can happen to them. This program is its own worker; so it has a `main` of
 //! its own, which otherwise does what the usual test harness does.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::zombie_processes,
+    reason = "a test, and a worker that misbehaves on purpose"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
@@ -228,6 +237,31 @@ fn a_worker_that_cannot_start_says_why_once() {
     assert!(missing.to_string().contains("/nonexistent/program: No such file"), "{missing}");
 }
 
+fn workers_are_built_from_and_say_as_much_as_they_like() {
+    use vidmill_pool::{Printer, Processes};
+    let start = vec![5; 3_000_000];
+    let program = Program::this(start.clone());
+    let pool = Processes::<(), Actor>::launch(2, program, Policy::default(), Printer::to_standard_error());
+    assert_eq!(pool.expect("launched").introduction(), Ok(start));
+}
+
+fn what_workers_print_is_passed_on() {
+    use std::sync::Mutex;
+    use vidmill_pool::{Executor, Printer, Processes, Slots};
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let printer =
+        Printer::to(move |worker, line| sink.lock().expect("whole").push((worker, line.to_owned())));
+    let program = Program::this(Vec::new());
+    let workers = Processes::<(), Actor>::launch(1, program, Policy::default(), printer).expect("launched");
+    let slots = Slots::shared(1, 1).expect("a slot");
+    workers.attach(&slots, 0, Arc::new(|(), output| drop(output.expect("printed")))).expect("attached");
+    workers.submit(vec![((), b"print".to_vec())], 1, slots.acquire().filled());
+    drop(workers);
+    let told = lines.lock().expect("whole").clone();
+    assert_eq!(told, [(0, "on standard output".to_owned()), (0, "on standard error".to_owned())]);
+}
+
 fn poison_fails_alone_with_its_cause() {
     let pool = pool(2, Policy { timeout: Some(Duration::from_millis(300)), ..Policy::default() });
     let poisons = ["exit 3", "abort", "signal 8", "sleep 100000", "exit 0", "signal 19"];
@@ -303,7 +337,7 @@ fn what_a_worker_started_goes_with_it() {
     wait_until("the grandchild's end", || !is_alive(grandchild));
     let grandchild = u32::try_from(number(order(&pool, "child"))).expect("a process");
     drop(pool);
-    assert!(!is_alive(grandchild));
+    wait_until("the grandchild's end", || !is_alive(grandchild));
 }
 
 fn interruptions_do_not_end_workers() {
@@ -437,7 +471,7 @@ fn without_descriptors_the_pool_says_so() {
     let pool = pool(1, Policy::default());
     order(&pool, "sleep 0").expect("an output");
     let used = fs::read_dir("/proc/self/fd").expect("descriptors").count() as u64;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(used - 3), ..usual.clone() }).expect("a lower limit");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(used - 3), ..usual }).expect("a lower limit");
     let refused = try_pool(1, Policy::default(), b"").err();
     // A worker that dies now cannot be replaced.
     let failure = order(&pool, "abort").err();
@@ -467,6 +501,8 @@ const TESTS: &[Test] = tests![
     large_outputs_come_through_shared_memory,
     outputs_can_be_awaited,
     a_worker_that_cannot_start_says_why_once,
+    workers_are_built_from_and_say_as_much_as_they_like,
+    what_workers_print_is_passed_on,
     poison_fails_alone_with_its_cause,
     a_panic_costs_no_process,
     a_worker_that_takes_too_much_memory_is_stopped,

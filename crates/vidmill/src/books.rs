@@ -19,8 +19,7 @@ use crate::progress::{Progress, Stop};
 use crate::record::{self, Outcome, Record};
 use crate::reorder::Reorder;
 use crate::resume::{Resumed, Start};
-use crate::stage::Clocks;
-use crate::usage;
+use crate::usage::Meter;
 use crate::worker::{Item, Verdict};
 
 /// How often a wait looks up.
@@ -58,9 +57,8 @@ pub(crate) struct Books {
     /// What became of the current source's sampled frames.
     settled: Ledger,
     names: Names,
-    clocks: Arc<Clocks>,
+    meter: Meter,
     progress: Arc<Progress>,
-    begin: Instant,
     resumed: Arc<Resumed>,
     /// How far the current source has come.
     now: Checkpoint,
@@ -87,16 +85,15 @@ impl Books {
         manifest: Manifest,
         outputs: Outputs,
         plan: &TaskPlan,
-        clocks: Arc<Clocks>,
+        meter: Meter,
         progress: Arc<Progress>,
-        begin: Instant,
         resumed: Arc<Resumed>,
     ) -> Self {
         let names = Names { labels: plan.labels().clone(), known: BTreeMap::new() };
         let settled = Ledger::default();
         let now = Checkpoint::at(0, 0, None);
-        let saved = Saved { at: begin, pause: SAVE_PAUSE, is_behind: false };
-        Self { manifest, outputs, settled, names, clocks, progress, begin, resumed, now, saved }
+        let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
+        Self { manifest, outputs, settled, names, meter, progress, resumed, now, saved }
     }
 
     /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
@@ -245,7 +242,7 @@ impl Books {
         let begin = Instant::now();
         self.outputs.flush()?;
         self.note_checkpoint();
-        self.take_stock();
+        self.meter.read(&mut self.manifest);
         self.outputs.write_manifest_in_between(&self.manifest)?;
         // Where there are so many sources that writing takes long, it is done less often.
         let pause = SAVE_PAUSE.max(begin.elapsed() * SAVE_SHARE);
@@ -260,8 +257,11 @@ impl Books {
             self.save()?;
         }
         let outcome = match verdict {
-            Ok(found) => Outcome::Ok { detections: found.iter().map(|d| self.names.put_on(d)).collect() },
-            Err(error) => Outcome::Failed { error, attempts: 1 },
+            Verdict::Found(found) => {
+                Outcome::Ok { detections: found.iter().map(|d| self.names.put_on(d)).collect() }
+            }
+            Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
+            Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
         let crate::worker::Head { source, frame, pts, time } = item.head;
         let record = Record { source, frame, pts, time, outcome };
@@ -298,7 +298,7 @@ impl Books {
             self.manifest.checkpoint = Some(self.now.clone());
             self.saved.is_behind = true;
         }
-        self.take_stock();
+        self.meter.read(&mut self.manifest);
         self.outputs.write_manifest_of(&self.manifest, number)?;
         Ok(())
     }
@@ -314,13 +314,6 @@ impl Books {
         }
     }
 
-    fn take_stock(&mut self) {
-        self.manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
-        self.manifest.cpu_seconds = usage::cpu_seconds();
-        self.manifest.stage_seconds = self.clocks.seconds();
-        self.manifest.peak_memory_bytes = usage::peak_memory_bytes();
-    }
-
     fn close(mut self, result: Result<(), RunError>, stop: &Stop) -> Result<Manifest, RunError> {
         // Outputs are closed and the manifest is written also after a failure, whose first cause is what is told.
         let result = result.and_then(|()| self.outputs.flush());
@@ -329,7 +322,7 @@ impl Books {
         }
         let result = result.and(self.outputs.finish());
         self.end_unclosed_source();
-        self.take_stock();
+        self.meter.read(&mut self.manifest);
         // Asked to stop when all was read already is not interrupted; nor is a source that ended with its own error.
         let is_read = self.manifest.is_read(self.resumed.starts().len());
         let without_error = self.manifest.sources.iter().all(|s| s.error.is_none());

@@ -27,8 +27,11 @@ pub enum RunError {
     #[error("cannot write the annotated video: {0}")]
     Annotate(vidmill_video::Error),
     /// A worker that could not be started.
-    #[error("cannot start a worker: {0}")]
+    #[error(transparent)]
     Worker(#[from] vidmill_pool::StartError),
+    /// No worker is left, and none can be started.
+    #[error("the run cannot go on: {0}")]
+    Workers(String),
     /// Slots that cannot be allocated.
     #[error(transparent)]
     Slots(#[from] vidmill_pool::SlotError),

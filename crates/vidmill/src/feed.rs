@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use vidmill_image::{Geometry, Preprocess, TensorSpec};
-use vidmill_pool::{Executor, FreeSlot, Slots};
+use vidmill_pool::{FreeSlot, Slots};
 use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe, Rational, Timestamp};
 
 use crate::checkpoint::Mark;
+use crate::engine::BoxedExecutor;
 use crate::ledger::Ledger;
 use crate::progress::{Progress, Stop};
 use crate::record::Record;
@@ -17,7 +18,7 @@ use crate::sink::jsonl::{self, Records};
 use crate::source::Source;
 use crate::source::reader::{Read, Reader};
 use crate::stage::{Clocks, Stage};
-use crate::worker::{Batch, Head, Item, ModelWorker, Verdict};
+use crate::worker::{Fitted, Head, Item, Ticket, Verdict};
 
 /// Everything that is reported of a run, in order.
 pub(crate) enum Event {
@@ -113,7 +114,7 @@ pub(crate) struct Feeder {
     pub batch: usize,
     pub keep_frames: bool,
     pub slots: Slots,
-    pub executor: Box<dyn Executor<ModelWorker> + Send>,
+    pub executor: BoxedExecutor,
     pub line: Line,
     pub clocks: Arc<Clocks>,
     pub progress: Arc<Progress>,
@@ -126,7 +127,7 @@ pub(crate) struct Feeder {
 /// A slot with the frames that have been written into it so far.
 pub(crate) struct Filling {
     slot: FreeSlot,
-    batch: Batch,
+    batch: Vec<(Ticket, Fitted)>,
 }
 
 impl Feeder {
@@ -208,7 +209,7 @@ impl Feeder {
                 Ok(Read::Broken(head, error)) => {
                     closing.intake.sample();
                     let item = Item { head: Head::new(reader.name(), head), frame: None };
-                    self.report(Event::Frame { item, verdict: Err(error) });
+                    self.report(Event::Frame { item, verdict: Verdict::Failed { error, attempts: 1 } });
                 }
             }
             self.progress.decoded();
@@ -248,18 +249,20 @@ impl Feeder {
         let place = self.place();
         let Filling { slot, batch } = self.filling.get_or_insert_with(|| {
             let slot = self.clocks.time(Stage::WaitForSlot, || self.slots.acquire());
-            Filling { slot, batch: Batch::default() }
+            Filling { slot, batch: Vec::new() }
         });
         let item_bytes = self.spec.item_bytes();
-        let begin = batch.items.len() * item_bytes;
+        let begin = batch.len() * item_bytes;
         let out = &mut slot.bytes_mut()[begin..begin + item_bytes];
         let geometry = self.clocks.time(Stage::Preprocess, || fill(&frame, &self.spec, preprocess, out));
         let item = Item { head, frame: self.keep_frames.then_some(frame) };
         match geometry {
-            Ok(geometry) => batch.items.push((place, item, geometry)),
-            Err(error) => self.line.send(place, Event::Frame { item, verdict: Err(error) }),
+            Ok(geometry) => batch.push(((place, item), Fitted(geometry))),
+            Err(error) => {
+                self.line.send(place, Event::Frame { item, verdict: Verdict::Failed { error, attempts: 1 } });
+            }
         }
-        if batch.items.len() == self.batch {
+        if batch.len() == self.batch {
             self.submit();
         }
     }
@@ -280,8 +283,9 @@ impl Feeder {
 
     fn submit(&mut self) {
         let Some(Filling { slot, batch }) = self.filling.take() else { return };
-        if !batch.items.is_empty() {
-            self.clocks.time(Stage::WaitForSlot, || self.executor.submit(batch, slot.filled()));
+        if !batch.is_empty() {
+            let item_bytes = self.spec.item_bytes();
+            self.clocks.time(Stage::WaitForSlot, || self.executor.submit(batch, item_bytes, slot.filled()));
         }
     }
 }

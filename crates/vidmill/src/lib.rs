@@ -6,6 +6,7 @@
 mod annotate;
 mod books;
 mod checkpoint;
+mod engine;
 mod error;
 mod feed;
 mod ledger;
@@ -25,13 +26,15 @@ mod usage;
 mod worker;
 
 pub use checkpoint::{Checkpoint, Mark};
+pub use engine::serve_worker;
 pub use error::RunError;
 pub use ledger::{Imbalance, Ledger};
-pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions};
-pub use options::Options;
+pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions, WorkerProcesses};
+pub use options::{Isolation, Options};
 pub use outputs::OutputOptions;
 pub use progress::{Progress, Snapshot, Stop};
 pub use resume::ResumeError;
 pub use run::run;
 pub use stage::StageSeconds;
-pub use {vidmill_image as image, vidmill_infer as infer, vidmill_video as video};
+pub use vidmill_pool::is_worker;
+pub use {vidmill_image as image, vidmill_infer as infer, vidmill_pool as pool, vidmill_video as video};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vidmill_infer::{Model, ModelInfo, RuntimeInfo, TaskPlan};
+use vidmill_infer::{Description, ModelInfo, RuntimeInfo, TaskPlan};
 use vidmill_video::{Damage, Probe};
 
 use crate::checkpoint::Checkpoint;
@@ -35,12 +35,14 @@ pub struct Manifest {
     pub failures: Vec<FailureEntry>,
     /// Seconds from start to end.
     pub wall_seconds: f64,
-    /// CPU seconds of this process, all threads.
+    /// CPU seconds of this process, all threads, and of its worker processes.
     pub cpu_seconds: f64,
     /// Seconds per stage, summed over threads.
     pub stage_seconds: StageSeconds,
     /// Most physical memory that this process ever held, in bytes; null where the system does not tell.
     pub peak_memory_bytes: Option<u64>,
+    /// What worker processes took.
+    pub worker_processes: WorkerProcesses,
     /// Whether every source was read to its end (or to `--end`) and every record written.
     pub complete: bool,
     /// Whether the run was asked to stop.
@@ -58,6 +60,17 @@ pub struct Manifest {
     pub bytes: Option<u64>,
     /// Everything that influences the records: `--resume` asks for the same.
     pub resume_key: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What worker processes took, all of them together; nothing where workers are threads.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct WorkerProcesses {
+    /// How many were started: more than there are workers when some died or were replaced.
+    pub started: u64,
+    /// Their CPU seconds.
+    pub cpu_seconds: f64,
+    /// Most physical memory that one of them held, in bytes, with the slots that all share.
+    pub peak_memory_bytes: u64,
 }
 
 /// Versions of everything that takes part.
@@ -89,6 +102,8 @@ pub struct ModelEntry {
 pub struct Parallelism {
     /// Workers, each with its own session.
     pub workers: usize,
+    /// Whether they are processes of their own.
+    pub isolated: bool,
     /// Most frames in one call of the model.
     pub batch: usize,
     /// Threads of each session.
@@ -172,12 +187,12 @@ impl Manifest {
     /// The manifest of a run that has read nothing yet.
     pub(crate) fn begun(
         command: &[String],
-        model: &Model,
+        model: &Description,
         plan: &TaskPlan,
         parallelism: Parallelism,
         resume_key: resume::Key,
     ) -> Self {
-        let runtime = model.runtime().clone();
+        let runtime = model.runtime.clone();
         Self {
             versions: Versions {
                 vidmill: env!("CARGO_PKG_VERSION"),
@@ -185,7 +200,7 @@ impl Manifest {
                 runtime: format!("{} {}", runtime.name, runtime.version),
             },
             command: command.to_vec(),
-            model: ModelEntry::new(model.info(), plan),
+            model: ModelEntry::new(&model.info, plan),
             runtime,
             parallelism,
             sources: Vec::new(),
@@ -195,6 +210,7 @@ impl Manifest {
             cpu_seconds: 0.0,
             stage_seconds: StageSeconds::default(),
             peak_memory_bytes: None,
+            worker_processes: WorkerProcesses::default(),
             complete: false,
             interrupted: false,
             error: None,

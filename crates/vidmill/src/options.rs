@@ -2,8 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use vidmill_infer::{Batch, LoadOptions, TaskOptions, TaskPlan};
+use vidmill_pool::Program;
 
 use crate::error::RunError;
 use crate::manifest::Parallelism;
@@ -29,10 +31,33 @@ pub struct Options {
     pub workers: Option<NonZeroUsize>,
     /// Frames in one call of the model; `None` chooses.
     pub batch: Option<NonZeroUsize>,
+    /// Run the model in supervised worker processes; `None` runs it in threads of this process. Records are the same.
+    pub isolate: Option<Isolation>,
     /// Go on where an earlier run of the same options stopped, with the same outputs as if it never had.
     pub resume: bool,
     /// The command line, for the manifest.
     pub command: Vec<String>,
+}
+
+/// How worker processes are run.
+#[derive(Clone, Debug)]
+pub struct Isolation {
+    /// What they run; it calls [`crate::serve_worker`].
+    pub program: Program,
+    /// A worker that takes longer than this for a batch is killed.
+    pub timeout: Option<Duration>,
+    /// Bytes of memory of its own above which a worker is replaced; one that grows to half as much again is killed.
+    pub memory_limit: Option<u64>,
+    /// A worker is replaced after so many batches.
+    pub recycle_after: Option<u64>,
+}
+
+impl Default for Isolation {
+    /// This program, and two minutes for a batch.
+    fn default() -> Self {
+        let timeout = Some(Duration::from_secs(120));
+        Self { program: Program::this(Vec::new()), timeout, memory_limit: None, recycle_after: None }
+    }
 }
 
 impl Parallelism {
@@ -55,6 +80,7 @@ impl Parallelism {
             },
             Batch::Dynamic => asked.unwrap_or(if on_cpu { 1 } else { 8 }),
         };
+        let isolated = options.isolate.is_some();
         let sessions = if on_cpu { cores.div_ceil(threads.max(1)) } else { 1 };
         let workers = options.workers.map_or(sessions, NonZeroUsize::get);
         Ok(Self {
@@ -62,7 +88,9 @@ impl Parallelism {
             batch,
             threads,
             decode_threads: cores.min(MOST_DECODE_THREADS),
-            slots: workers + 2,
+            // In a process a batch waits beside the one that is being worked on.
+            slots: if isolated { 2 * workers + 2 } else { workers + 2 },
+            isolated,
             slot_bytes: batch.saturating_mul(plan.spec().item_bytes()),
         })
     }

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Device, LoadOptions, Model, TaskPlan};
-use vidmill_pool::{Slots, StartError, Threads};
+use vidmill_infer::{Device, LoadOptions, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
+use crate::engine::Launched;
 use crate::error::RunError;
-use crate::feed::{Event, Feeder, Line, line};
+use crate::feed::{Feeder, line};
 use crate::manifest::{Manifest, Parallelism};
 use crate::options::Options;
 use crate::outputs::{self, Outputs};
@@ -23,7 +23,7 @@ use crate::resume::{self, Resumed};
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
 use crate::stage::Clocks;
-use crate::worker::{Batch, ModelWorker};
+use crate::usage::Meter;
 
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
 /// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
@@ -37,19 +37,20 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
     let load = session_threads(&options.load);
-    let model = Arc::new(Model::open(&options.model, &load)?);
-    let plan = Arc::new(TaskPlan::recognise(model.info(), &options.task)?);
-    let on_cpu = model.runtime().provider.starts_with("CPU");
+    let engine = Launched::begin(options, &load, cores)?.finish(options, &load)?;
+    let model = engine.description();
+    let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
+    let on_cpu = model.runtime.provider.starts_with("CPU");
     let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores)?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
     let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
-    let key = resume::key(options, &model, &plan, &choice, &sources);
+    let key = resume::key(options, model, &plan, &choice, &sources);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
     };
-    let mut manifest = Manifest::begun(&options.command, &model, &plan, choice, key);
+    let mut manifest = Manifest::begun(&options.command, model, &plan, choice, key);
     if resumed.is_finished {
         outputs.clear()?;
         manifest.take_over_all(resumed);
@@ -57,22 +58,15 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     }
     let resumed = Arc::new(resumed);
     let first = open_first(&sources, &resumed, &decode)?;
-    let slots = Slots::new(choice.slots, choice.slot_bytes)?;
+    let slots = engine.slots(&choice)?;
     let (line, line_end) = line(choice.window());
-    let executor = start_workers(&choice, &model, &plan, &clocks, &line)?;
+    let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
+    let executor = engine.start(&choice, &plan, &slots, options.task.max_det, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(outputs, Arc::clone(&resumed), class_names, Arc::clone(&clocks))?;
 
     let keep_frames = outputs.wants_frames();
-    let books = Books::new(
-        manifest,
-        outputs,
-        &plan,
-        Arc::clone(&clocks),
-        Arc::clone(progress),
-        begin,
-        resumed.clone(),
-    );
+    let books = Books::new(manifest, outputs, &plan, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
         first,
         sampling: options.sampling,
@@ -99,31 +93,6 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
         return Err(RunError::Thread("the reader thread panicked; please report this as a bug".into()));
     }
     result
-}
-
-fn start_workers(
-    choice: &Parallelism,
-    model: &Arc<Model>,
-    plan: &Arc<TaskPlan>,
-    clocks: &Arc<Clocks>,
-    line: &Line,
-) -> Result<Box<Threads<ModelWorker>>, StartError> {
-    let (model, plan, clocks) = (Arc::clone(model), Arc::clone(plan), Arc::clone(clocks));
-    let build = move || {
-        let predictor = model.session(plan.spec()).map_err(|e| StartError(e.to_string()))?;
-        let (plan, clocks) = (Arc::clone(&plan), Arc::clone(&clocks));
-        Ok(ModelWorker { predictor, plan, clocks, alone: Vec::new() })
-    };
-    let events = line.events();
-    let deliver = move |batch: Batch, result: Result<Vec<_>, vidmill_pool::Failure>| {
-        let count = batch.items.len();
-        let verdicts = result.unwrap_or_else(|failure| vec![Err(failure.to_string()); count]);
-        for ((place, item, _), verdict) in batch.items.into_iter().zip(verdicts) {
-            // Whoever keeps the books listens until the last worker is gone.
-            let _ = events.send((place, Event::Frame { item, verdict }));
-        }
-    };
-    Threads::start(choice.workers, build, Arc::new(deliver)).map(Box::new)
 }
 
 /// Files that are read beside the sources.

@@ -1,7 +1,7 @@
 //! Where the time goes: seconds spent in each stage, summed over all threads.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -52,9 +52,14 @@ impl Clocks {
     pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         let begin = Instant::now();
         let result = work();
-        let nanoseconds = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.0[stage as usize].fetch_add(nanoseconds, Relaxed);
+        self.add(stage, begin.elapsed());
         result
+    }
+
+    /// Adds time that was measured elsewhere.
+    pub fn add(&self, stage: Stage, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0[stage as usize].fetch_add(nanoseconds, Relaxed);
     }
 
     /// The sums so far.

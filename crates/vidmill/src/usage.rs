@@ -1,15 +1,44 @@
-//! What this process has used so far.
+//! What this process and its workers have used so far.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
+use vidmill_pool::Usage;
+
+use crate::manifest::{Manifest, WorkerProcesses};
+use crate::stage::Clocks;
+
+/// Everything that is measured of a run.
+pub(crate) struct Meter {
+    pub begin: Instant,
+    pub clocks: Arc<Clocks>,
+    /// What worker processes used; filled in as they end.
+    pub workers: Option<Arc<Mutex<Usage>>>,
+}
+
+impl Meter {
+    /// Writes down how it stands now.
+    pub fn read(&self, manifest: &mut Manifest) {
+        let workers =
+            self.workers.as_ref().map(|usage| *usage.lock().unwrap_or_else(PoisonError::into_inner));
+        let Usage { started, cpu_seconds, peak_memory_bytes } = workers.unwrap_or_default();
+        manifest.worker_processes = WorkerProcesses { started, cpu_seconds, peak_memory_bytes };
+        manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
+        manifest.cpu_seconds = self::cpu_seconds() + cpu_seconds;
+        manifest.stage_seconds = self.clocks.seconds();
+        manifest.peak_memory_bytes = self::peak_memory_bytes();
+    }
+}
 
 /// CPU seconds of all threads since the process began.
-pub(crate) fn cpu_seconds() -> f64 {
+fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// The most physical memory that the process ever held, in bytes.
-pub(crate) fn peak_memory_bytes() -> Option<u64> {
+fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

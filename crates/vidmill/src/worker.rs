@@ -1,13 +1,13 @@
-//! The work itself: a batch of tensors in, detections out.
+//! The work itself: a batch of tensors in, detections out. It is the same in a thread and in a process.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use vidmill_image::Geometry;
 use vidmill_infer::{Batch as BatchSize, Detection, Outputs, Predictor, TaskPlan};
-use vidmill_pool::Worker;
+use vidmill_pool::{Input, Wire, WireError, Worker};
 use vidmill_video::Frame;
-
-use crate::stage::{Clocks, Stage};
 
 /// One sampled frame on its way through the pipeline.
 #[derive(Debug)]
@@ -26,74 +26,126 @@ pub(crate) struct Head {
     pub time: Option<f64>,
 }
 
-/// The frames of one slot, in the slot's order.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// Each with its place in the order of everything that is reported.
-    pub items: Vec<(u64, Item, Geometry)>,
+/// A frame with its place in the order of everything that is reported.
+pub(crate) type Ticket = (u64, Item);
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Found(Vec<Detection>),
+    Failed {
+        error: String,
+        attempts: u32,
+    },
+    /// Nobody is left who could process it: the run ends without a record of it.
+    Lost(String),
 }
 
-/// A frame's result, or why it has none.
-pub(crate) type Verdict = Result<Vec<Detection>, String>;
+/// What a worker is told of a frame beside its tensor.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Fitted(pub Geometry);
 
-/// Runs the model on a slot and decodes each item.
+/// What a worker makes of a frame.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub result: Result<Vec<Detection>, String>,
+    /// How long the model took for the whole batch; told with its first frame.
+    pub infer: Duration,
+    /// The same of turning outputs into detections.
+    pub task: Duration,
+}
+
+macro_rules! travels {
+    ($type:ty) => {
+        impl Wire for $type {
+            fn write(&self, out: &mut Vec<u8>) {
+                // Into memory nothing fails; should it ever, the reader gets too few bytes, and says so.
+                let _ = postcard::to_io(self, out);
+            }
+            fn read(bytes: &[u8]) -> Result<Self, WireError> {
+                postcard::from_bytes(bytes).map_err(|error| WireError::Value(error.to_string()))
+            }
+        }
+    };
+}
+travels!(Fitted);
+travels!(Seen);
+
+/// Runs the model on a batch and decodes each of its frames.
 pub(crate) struct ModelWorker {
-    pub predictor: Box<dyn Predictor>,
-    pub plan: Arc<TaskPlan>,
-    pub clocks: Arc<Clocks>,
-    /// Memory for running an item of a fixed batch alone; made when first needed.
-    pub alone: Vec<u32>,
+    predictor: Box<dyn Predictor>,
+    plan: Arc<TaskPlan>,
+    /// Memory for batches that do not fill a call of fixed size; made when first needed.
+    padded: Vec<u64>,
 }
 
 impl Worker for ModelWorker {
-    type Job = Batch;
-    type Output = Vec<Verdict>;
+    type Item = Fitted;
+    type Output = Seen;
 
-    fn run(&mut self, batch: &Batch, bytes: &[u8]) -> Vec<Verdict> {
-        let geometries: Vec<Geometry> = batch.items.iter().map(|(_, _, geometry)| *geometry).collect();
-        match self.predict(bytes, &geometries) {
-            Ok(verdicts) => verdicts,
-            Err(error) if geometries.len() == 1 => vec![Err(error)],
+    fn run(&mut self, frames: &[Fitted], input: &Input) -> Vec<Seen> {
+        match self.predict(input, frames) {
+            Ok(seen) => seen,
+            Err(error) if frames.len() == 1 => vec![Seen::failed(error)],
             // One bad frame must not take its neighbours with it: each is run again alone.
             Err(_) => {
-                let one = self.plan.spec().item_bytes();
-                let items = bytes.chunks_exact(one).zip(&geometries);
-                items.map(|(bytes, geometry)| self.predict_alone(bytes, *geometry)).collect()
+                let items = input.chunks_exact(self.plan.spec().item_bytes()).zip(frames);
+                items.map(|(bytes, frame)| self.predict_alone(bytes, *frame)).collect()
             }
         }
     }
 }
 
 impl ModelWorker {
-    fn predict(&mut self, bytes: &[u8], geometries: &[Geometry]) -> Result<Vec<Verdict>, String> {
-        let count = self.items_in_call(geometries.len());
-        let bytes = &bytes[..count * self.plan.spec().item_bytes()];
-        let Self { predictor, plan, clocks, .. } = self;
-        let outputs =
-            clocks.time(Stage::Infer, || predictor.predict(bytes, count)).map_err(|e| e.to_string())?;
-        Ok(clocks.time(Stage::Task, || decode(plan, &outputs, geometries)))
+    pub fn new(predictor: Box<dyn Predictor>, plan: Arc<TaskPlan>) -> Self {
+        Self { predictor, plan, padded: Vec::new() }
     }
 
-    /// A model of fixed batch size gets that many, however many of them count.
-    fn items_in_call(&self, wanted: usize) -> usize {
-        match self.plan.batch() {
+    fn predict_alone(&mut self, bytes: &[u8], frame: Fitted) -> Seen {
+        let seen = self.predict(bytes, &[frame]);
+        let nothing = || Err("the task gave no verdict".to_owned());
+        seen.and_then(|mut seen| seen.pop().map_or_else(nothing, Ok)).unwrap_or_else(Seen::failed)
+    }
+
+    /// Runs one call of the model. One of fixed batch size gets that many, however many of them count.
+    fn predict(&mut self, bytes: &[u8], frames: &[Fitted]) -> Result<Vec<Seen>, String> {
+        let count = match self.plan.batch() {
             BatchSize::Fixed(count) => count,
-            BatchSize::Dynamic => wanted,
+            BatchSize::Dynamic => frames.len(),
+        };
+        let Self { predictor, plan, padded } = self;
+        let whole = count * plan.spec().item_bytes();
+        let bytes = if bytes.len() == whole { bytes } else { pad(padded, bytes, whole) };
+        let begin = Instant::now();
+        let outputs = predictor.predict(bytes, count).map_err(|error| error.to_string())?;
+        let infer = begin.elapsed();
+        let begin = Instant::now();
+        let mut seen = decode(plan, &outputs, frames);
+        if let Some(first) = seen.first_mut() {
+            (first.infer, first.task) = (infer, begin.elapsed());
         }
-    }
-
-    fn predict_alone(&mut self, bytes: &[u8], geometry: Geometry) -> Verdict {
-        let whole = self.items_in_call(1) * bytes.len();
-        let mut memory = std::mem::take(&mut self.alone);
-        memory.resize(whole.div_ceil(size_of::<u32>()), 0);
-        bytemuck::cast_slice_mut(&mut memory)[..bytes.len()].copy_from_slice(bytes);
-        let verdict = self.predict(bytemuck::cast_slice(&memory), &[geometry]);
-        self.alone = memory;
-        verdict?.pop().unwrap_or_else(|| Err("the task gave no verdict".into()))
+        Ok(seen)
     }
 }
 
-fn decode(plan: &TaskPlan, outputs: &Outputs<'_>, geometries: &[Geometry]) -> Vec<Verdict> {
-    let item = |(number, geometry)| plan.decode(outputs, number, geometry).map_err(|e| e.to_string());
-    geometries.iter().enumerate().map(item).collect()
+/// `bytes` at the beginning of `whole` bytes.
+fn pad<'p>(padded: &'p mut Vec<u64>, bytes: &[u8], whole: usize) -> &'p [u8] {
+    padded.resize(whole.div_ceil(size_of::<u64>()), 0);
+    let memory: &mut [u8] = bytemuck::cast_slice_mut(padded);
+    memory[..bytes.len()].copy_from_slice(bytes);
+    &memory[..whole]
+}
+
+fn decode(plan: &TaskPlan, outputs: &Outputs<'_>, frames: &[Fitted]) -> Vec<Seen> {
+    let item = |(number, Fitted(geometry)): (usize, &Fitted)| {
+        let result = plan.decode(outputs, number, geometry).map_err(|error| error.to_string());
+        Seen { result, infer: Duration::ZERO, task: Duration::ZERO }
+    };
+    frames.iter().enumerate().map(item).collect()
+}
+
+impl Seen {
+    fn failed(error: String) -> Self {
+        Self { result: Err(error), infer: Duration::ZERO, task: Duration::ZERO }
+    }
 }

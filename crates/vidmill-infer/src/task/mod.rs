@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vidmill_image::{Geometry, Rect, Size, TensorSpec};
 
 pub(crate) use input::ImageInput;
@@ -26,7 +26,7 @@ use crate::nms::{Candidate, sort, suppress};
 use crate::{DecodeError, Error, Labels, ModelInfo, Outputs};
 
 /// A found object.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// Where, in pixels of the displayed frame, clipped to it.
     pub rect: Rect,
@@ -37,7 +37,7 @@ pub struct Detection {
 }
 
 /// What the user may choose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// Detections must be surer than this.
     pub conf: f32,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use vidmill_infer::{Model, TaskPlan};
+use vidmill_infer::{Description, TaskPlan};
 
 use super::ResumeError;
 use crate::manifest::Parallelism;
@@ -22,12 +22,12 @@ const SOURCES: &str = "sources";
 /// The key of a run.
 pub(crate) fn key(
     options: &Options,
-    model: &Model,
+    model: &Description,
     plan: &TaskPlan,
     choice: &Parallelism,
     sources: &[Source],
 ) -> Key {
-    let (task, runtime) = (&options.task, model.runtime());
+    let (task, runtime) = (&options.task, &model.runtime);
     let (every, fps) = match options.sampling.pace {
         Pace::All => (None, None),
         Pace::Every(n) => (Some(n.get()), None),
@@ -43,7 +43,7 @@ pub(crate) fn key(
         "precision": runtime.precision,
         "threads": choice.threads,
         "batch": choice.batch,
-        "model": model.info().sha256,
+        "model": model.info.sha256,
         "task": plan.kind().to_string(),
         "input": plan.spec(),
         "labels": digest(format!("{names:?}").as_bytes()),

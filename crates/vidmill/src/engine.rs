@@ -1,0 +1,185 @@
+//! Who runs the model: threads of this process, or worker processes. In: batches with their tickets. Out: a verdict for
+//! every frame, on the line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use vidmill_infer::{Description, Device, LoadOptions, Model, TaskOptions, TaskPlan};
+use vidmill_pool::{
+    Cause, Executor, Failure, Policy, Printer, Processes, Program, Slots, StartError, Threads, Usage,
+};
+
+use crate::error::RunError;
+use crate::feed::{Event, Line};
+use crate::manifest::Parallelism;
+use crate::options::{Isolation, Options};
+use crate::stage::{Clocks, Stage};
+use crate::worker::{ModelWorker, Seen, Ticket, Verdict};
+
+/// What runs batches.
+pub(crate) type BoxedExecutor = Box<dyn Executor<Ticket, ModelWorker>>;
+
+/// A model that is about to be run.
+pub(crate) enum Engine {
+    InProcess(Arc<Model>),
+    /// This process never loads the model, nor the runtime: whatever they do, they do to a worker.
+    Isolated(Processes<Ticket, ModelWorker>, Box<Description>),
+}
+
+/// Everything that a worker process is built from.
+#[derive(Serialize, Deserialize)]
+struct Recipe {
+    model: PathBuf,
+    load: LoadOptions,
+    task: TaskOptions,
+}
+
+/// Worker processes on their way.
+pub(crate) struct Launched(Option<Processes<Ticket, ModelWorker>>);
+
+impl Launched {
+    /// Starts worker processes, if there are to be any, so that they load the model while the sources are looked at.
+    pub fn begin(options: &Options, load: &LoadOptions, cores: usize) -> Result<Self, RunError> {
+        let Some(isolation) = &options.isolate else { return Ok(Self(None)) };
+        if let Err(source) = std::fs::metadata(&options.model) {
+            return Err(vidmill_infer::Error::Read { path: options.model.clone(), source }.into());
+        }
+        let recipe = Recipe { model: options.model.clone(), load: load.clone(), task: options.task.clone() };
+        let start = serde_json::to_vec(&recipe)
+            .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
+        let program = Program { start, ..isolation.program.clone() };
+        let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
+        let printer = Printer::to_standard_error();
+        Ok(Self(Some(Processes::launch(count, program, policy(isolation), printer)?)))
+    }
+
+    /// The model, when it is loaded.
+    pub fn finish(self, options: &Options, load: &LoadOptions) -> Result<Engine, RunError> {
+        let Some(processes) = self.0 else {
+            return Ok(Engine::InProcess(Arc::new(Model::open(&options.model, load)?)));
+        };
+        let introduction = processes.introduction()?;
+        let description = serde_json::from_slice(&introduction).map_err(|error| {
+            StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
+        })?;
+        Ok(Engine::Isolated(processes, description))
+    }
+}
+
+/// Workers that have to be started before the model is known: one for each core's share, but one in all on a GPU.
+fn likely_workers(load: &LoadOptions, cores: usize) -> usize {
+    let on_gpu = match load.device {
+        Device::Cpu | Device::OpenVino => false,
+        Device::Auto => std::path::Path::new("/dev/nvidiactl").exists(),
+        Device::Cuda(_) | Device::TensorRt(_) => true,
+    };
+    if on_gpu { 1 } else { cores.div_ceil(load.threads.max(1)) }
+}
+
+fn policy(isolation: &Isolation) -> Policy {
+    Policy {
+        timeout: isolation.timeout,
+        memory_limit: isolation.memory_limit,
+        recycle_after: isolation.recycle_after,
+        ..Policy::default()
+    }
+}
+
+impl Engine {
+    /// The model and what runs it.
+    pub fn description(&self) -> &Description {
+        match self {
+            Self::InProcess(model) => model.description(),
+            Self::Isolated(_, description) => description,
+        }
+    }
+
+    /// Slots that its workers can read.
+    pub fn slots(&self, choice: &Parallelism) -> Result<Slots, RunError> {
+        Ok(match self {
+            Self::InProcess(_) => Slots::new(choice.slots, choice.slot_bytes)?,
+            Self::Isolated(..) => Slots::shared(choice.slots, choice.slot_bytes)?,
+        })
+    }
+
+    /// What its worker processes use; filled in as they end.
+    pub fn usage(&self) -> Option<Arc<Mutex<Usage>>> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Isolated(processes, _) => Some(processes.usage()),
+        }
+    }
+
+    /// Begins to take batches; verdicts go to `line`.
+    pub fn start(
+        self,
+        choice: &Parallelism,
+        plan: &Arc<TaskPlan>,
+        slots: &Slots,
+        max_det: usize,
+        clocks: &Arc<Clocks>,
+        line: &Line,
+    ) -> Result<BoxedExecutor, StartError> {
+        let (events, clocks) = (line.events(), Arc::clone(clocks));
+        let deliver = Arc::new(move |(place, item): Ticket, result: Result<Seen, Failure>| {
+            let verdict = verdict(result, &clocks);
+            // Whoever keeps the books listens until the last worker is gone.
+            let _ = events.send((place, Event::Frame { item, verdict }));
+        });
+        match self {
+            Self::InProcess(model) => {
+                let plan = Arc::clone(plan);
+                let build = move || {
+                    let predictor =
+                        model.session(plan.spec()).map_err(|e| StartError::Refused(e.to_string()))?;
+                    Ok(ModelWorker::new(predictor, Arc::clone(&plan)))
+                };
+                Ok(Box::new(Threads::start(choice.workers, build, deliver)?))
+            }
+            Self::Isolated(processes, _) => {
+                processes.attach(slots, output_bytes(choice.batch, max_det), deliver)?;
+                Ok(Box::new(processes))
+            }
+        }
+    }
+}
+
+/// Room for a batch of results: at most 20 bytes a detection and what goes with each frame.
+fn output_bytes(batch: usize, max_det: usize) -> usize {
+    batch.saturating_mul(max_det.min(MOST_DETECTIONS).saturating_mul(24).saturating_add(1024))
+}
+
+/// More than any model gives.
+const MOST_DETECTIONS: usize = 100_000;
+
+fn verdict(result: Result<Seen, Failure>, clocks: &Clocks) -> Verdict {
+    match result {
+        Ok(Seen { result, infer, task }) => {
+            clocks.add(Stage::Infer, infer);
+            clocks.add(Stage::Task, task);
+            match result {
+                Ok(detections) => Verdict::Found(detections),
+                Err(error) => Verdict::Failed { error, attempts: 1 },
+            }
+        }
+        Err(Failure { cause: Cause::PoolFailed(reason), .. }) => Verdict::Lost(reason),
+        Err(Failure { cause: cause @ Cause::ShutDown, .. }) => Verdict::Lost(cause.to_string()),
+        Err(Failure { cause, attempts }) => Verdict::Failed { error: cause.to_string(), attempts },
+    }
+}
+
+/// Serves as a worker process of a run with [`Options::isolate`], where [`vidmill_pool::is_worker`] says that this is one.
+/// Programs that use such runs call this before anything else.
+pub fn serve_worker() -> ExitCode {
+    vidmill_pool::serve(|start| {
+        let recipe: Recipe = serde_json::from_slice(start).map_err(|error| error.to_string())?;
+        let model = Model::open(&recipe.model, &recipe.load).map_err(|error| error.to_string())?;
+        let plan = TaskPlan::recognise(model.info(), &recipe.task).map_err(|error| error.to_string())?;
+        let predictor = model.session(plan.spec()).map_err(|error| error.to_string())?;
+        let introduction = serde_json::to_vec(model.description()).map_err(|error| error.to_string())?;
+        Ok((ModelWorker::new(predictor, Arc::new(plan)), introduction))
+    })
+}
