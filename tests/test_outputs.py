@@ -122,6 +122,17 @@ def test_coco_uses_cocos_own_category_numbers_for_coco_classes(detect, bikes, ce
     assert all(category == official[name] for name, category in known)
 
 
+def test_the_annotated_video_is_the_same_every_time(detect, bikes, models, tmp_path):
+    """Whatever lies in memory that was freed before: MALLOC_PERTURB_ fills it."""
+    narrow, videos = tmp_path / "narrow.mp4", set()
+    support.tool("ffmpeg", "-v", "error", "-i", bikes, "-vf", "scale=160:68", "-an", "-frames:v", 60, narrow)
+    for filling in (0, 85, 170):
+        video = tmp_path / f"{filling}.mp4"
+        detect(narrow, models / "yolov8.onnx", "--annotate", video, env={"MALLOC_PERTURB_": str(filling)})
+        videos.add(video.read_bytes())
+    assert len(videos) == 1
+
+
 @pytest.mark.parametrize("name", ["vfr.mp4", "h264.mp4", "rotate90.mp4", "stream.ts", "h264_10bit.mp4", "h264_odd.mp4"])
 @pytest.mark.parametrize("options", [(), ("--every", 3)], ids=["all", "every third"])
 def test_the_annotated_video_has_the_sampled_frames_at_their_times(detect, clips, models, tmp_path, name, options):

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import time
@@ -65,12 +66,12 @@ class Stopping:
     def __init__(self, vidmill, seed):
         self.vidmill, self.chance, self.stops = vidmill, random.Random(seed), 0
 
-    def __call__(self, *command, grows, signals=tuple(CODES), most=5):
-        """`grows` lists files in which progress shows. Returns the exit code of the last run."""
+    def __call__(self, *command, grows, size, signals=tuple(CODES), most=5):
+        """`grows` lists files in which progress shows, `size` is how long they become. Returns the last exit code."""
         for turn in range(most + 1):
             process = self.vidmill.start("run", *command, *(("--resume",) if turn else ()))
             number = self.chance.choice(signals) if turn < most else None
-            stopped = number is not None and self.stop(process, grows, number)
+            stopped = number is not None and self.stop(process, grows, size, number)
             _, err = process.communicate(timeout=60)
             assert "panicked" not in err, err
             if not stopped or process.returncode in (0, 3):
@@ -80,9 +81,9 @@ class Stopping:
             self.stops += 1
         raise AssertionError("unreachable")
 
-    def stop(self, process, grows, number):
-        """Sends the signal once the output has grown by some share of what there may be, or after some time."""
-        begin, target = total(grows), self.chance.randrange(1, 25_000)
+    def stop(self, process, grows, size, number):
+        """Sends the signal once the output has grown by some share of it all, or after some time."""
+        begin, target = total(grows), self.chance.randrange(1, max(size // 3, 2))
         deadline = time.monotonic() + (self.chance.uniform(0, 0.4) if self.chance.random() < 0.2 else 20)
         while process.poll() is None and total(grows) - begin < target and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -124,7 +125,8 @@ def compare(vidmill, stopping, tmp_path):
         command = (*sources, "--model", model, *options)
         done = vidmill("run", *command, "--out", whole)
         assert done.code == code, done.err
-        assert stopping(*command, "--out", path, grows=[path, Path(f"{path}.partial.jsonl")], **how) == code
+        grows, size = [path, Path(f"{path}.partial.jsonl")], whole.stat().st_size
+        assert stopping(*command, "--out", path, grows=grows, size=size, **how) == code
         assert_same(path, whole)
         return path, whole
 
@@ -195,7 +197,7 @@ def test_a_folder_with_one_file_for_each_source(vidmill, stopping, films, clips,
     names = sorted(path.name for path in whole.iterdir() if not path.name.endswith(".manifest.json"))
     assert len(names) == len(sources)
     grows = [folder / name for name in names] + [folder / f"{name}.partial.jsonl" for name in names]
-    assert stopping(*command, "--out", f"{folder}/", grows=grows, most=6) == 0
+    assert stopping(*command, "--out", f"{folder}/", grows=grows, size=total(whole.iterdir()), most=6) == 0
     assert stopping.stops >= 2
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
     for name in names:
@@ -214,7 +216,8 @@ def test_the_annotated_video_comes_out_the_same(vidmill, stopping, films, models
         file.rename(whole / file.name)
     # Stopped seldom enough for CSV to come to its end.
     most = 2 if out.endswith(".csv") else 4
-    assert stopping(*command, "--out", path, grows=[path, Path(f"{path}.partial.jsonl")], most=most) == 3
+    grows, size = [path, Path(f"{path}.partial.jsonl")], (whole / out).stat().st_size
+    assert stopping(*command, "--out", path, grows=grows, size=size, most=most) == 3
     assert stopping.stops > 0
     assert_same(path, whole / out)
     ours, theirs = support.ffprobe_frames(video), support.ffprobe_frames(whole / "boxes.mp4")
@@ -233,7 +236,8 @@ def test_annotated_pictures_come_out_the_same(vidmill, stopping, films, models, 
     whole.mkdir()
     shutil.move(drawn, whole / "drawn")
     shutil.move(folder, whole / "records")
-    assert stopping(*command, grows=[folder / "pictures.jsonl", folder / "b.jsonl"], most=5) == 0
+    grows, size = [folder / "pictures.jsonl", folder / "b.jsonl"], total((whole / "records").iterdir())
+    assert stopping(*command, grows=grows, size=size, most=5) == 0
     assert stopping.stops > 0
     names = lambda top: sorted(path.relative_to(top) for path in top.rglob("*") if path.is_file())
     assert names(drawn) == names(whole / "drawn") and len(names(drawn)) == 61
@@ -306,7 +310,7 @@ def test_nothing_is_decoded_twice_where_key_frames_allow(stopped, go_on):
     assert again.code == 0
     assert re.search(rf"going on from a key frame.* frame={done}\b", again.err), again.err
     assert "beginning" not in again.err and "starting over" not in again.err
-    assert f"ran {FRAMES - done} frames after {done}" in again.err
+    assert f"ran {FRAMES - done} frames ({done} were done before)" in again.err
     manifest = manifest_of(path)
     assert manifest["resumed"] == done
     assert manifest["ledger"]["decoded"] == manifest["ledger"]["ok"] == FRAMES
@@ -357,6 +361,50 @@ def test_workers_may_differ(stopped, go_on, vidmill, films, models, tmp_path):
     assert vidmill("run", films / "b.mp4", "--model", models / "yolov8.onnx", "--out", whole).code == 0
     assert go_on(path, "--workers", 3).code == 0
     assert path.read_bytes() == whole.read_bytes()
+
+
+def limited(size):
+    """As on a full disk: no file may grow beyond `size` bytes."""
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))}
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.json", "out.parquet"])
+def test_a_run_that_a_full_disk_ended_goes_on(vidmill, films, models, tmp_path, out):
+    path, whole = tmp_path / out, tmp_path / "whole" / out
+    command = ("run", films / "b.mp4", "--model", models / "yolov8.onnx")
+    assert vidmill(*command, "--out", whole).code == 0
+    process = vidmill.start(*command, "--out", path, **limited(600_000))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "space" in err
+    assert manifest_of(path)["checkpoint"]["ok"] > 0
+    assert vidmill(*command, "--out", path, "--resume").code == 0
+    assert_same(path, whole)
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_video_that_could_not_be_drawn_to_its_end_is_drawn_again(vidmill, films, clips, models, tmp_path, place):
+    """Though all its records are there. In a folder, the sources after it are done."""
+    sources, drawn, records = [films / "b.mp4", clips / "vfr.mp4"], tmp_path / "drawn", tmp_path / "records"
+    command = ["run", *sources, "--model", models / "yolov8.onnx", "--every", 6, "--max-det", 2]
+    command += ["--annotate", f"{drawn}/", "--out", records / "all.jsonl" if place == "file" else f"{records}/"]
+    assert vidmill(*command).code == 0
+    wholes = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file()}
+    shutil.rmtree(drawn)
+    shutil.rmtree(records)
+    limit = len(wholes[Path("drawn/b.mp4")]) * 3 // 4
+    process = vidmill.start(*command, **limited(limit))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    for file in records.glob("*.jsonl"):
+        assert file.read_bytes() == wholes[file.relative_to(tmp_path)]
+    again = vidmill(*command, "--resume")
+    assert again.code == 0, again.err
+    for name, whole in wholes.items():
+        if name.name.endswith(".manifest.json"):
+            assert json.loads((tmp_path / name).read_text())["complete"] is True
+        else:
+            assert (tmp_path / name).read_bytes() == whole, name
+    assert "nothing left to do" in vidmill(*command, "--resume").err
 
 
 def test_what_is_complete_is_left_alone(vidmill, films, models, tmp_path):

@@ -82,7 +82,11 @@ fn summary(manifest: &Manifest) -> String {
     let counts = [(ledger.failed, "failed"), (ledger.dropped, "dropped"), (ledger.skipped, "skipped")];
     let others: String =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
-    let earlier = if manifest.resumed > 0 { format!(" after {}", manifest.resumed) } else { String::new() };
+    let earlier = if manifest.resumed > 0 {
+        format!(" ({} were done before)", manifest.resumed)
+    } else {
+        String::new()
+    };
     format!(
         "{state} {run} frames{earlier} in {:.1} s ({rate:.1} frames/s) on {}: {} ok{others}",
         manifest.wall_seconds, manifest.runtime.provider, ledger.ok

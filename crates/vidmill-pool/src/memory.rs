@@ -189,8 +189,10 @@ impl Lent {
 
 /// One worker's desk: words that both sides see, and areas for results too large for a message.
 ///
-///     page 0             the words
-///     then, each area    `area_bytes`, rounded up to pages
+/// ```text
+/// page 0             the words
+/// then, each area    `area_bytes`, rounded up to pages
+/// ```
 pub(crate) struct Desk {
     mapping: Arc<Mapping>,
     layout: DeskLayout,

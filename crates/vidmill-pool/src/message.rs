@@ -1,25 +1,27 @@
 //! What supervisor and worker say to each other: one message a packet, small, little-endian. Workers need not be
 //! written in Rust, so this page is the whole protocol.
 //!
-//!     every message   u8 kind, u8 version, u16 flags, u32 number, u64 sequence, body
+//! ```text
+//! every message   u8 kind, u8 version, u16 flags, u32 number, u64 sequence, body
 //!
-//!     to the worker
-//!     1 hello         number: the worker's, from 0        body: whatever it is built from
-//!     2 attach        fds: slab, desks                    body: u64 slab bytes, u64 areas, u64 bytes of each
-//!     3 job           number: the result area to use      body: u64 offset and u64 bytes in the slab, list of items
-//!     4 leave
+//! to the worker
+//! 1 hello         number: the worker's, from 0        body: whatever it is built from
+//! 2 attach        fds: slab, desks                    body: u64 slab bytes, u64 areas, u64 bytes of each
+//! 3 job           number: the result area to use      body: u64 offset and u64 bytes in the slab, list of items
+//! 4 leave
 //!
-//!     to the supervisor
-//!     17 ready                                            body: what the worker says of itself
-//!     18 cannot start                                     body: why, in UTF-8
-//!     19 done         flags                               body: list of outputs, one an item
-//!     20 failed       flags                               body: why, in UTF-8
-//!     21 released     the bytes that were kept are not needed any more
+//! to the supervisor
+//! 17 ready                                            body: what the worker says of itself
+//! 18 cannot start                                     body: why, in UTF-8
+//! 19 done         flags                               body: list of outputs, one an item
+//! 20 failed       flags                               body: why, in UTF-8
+//! 21 released     the bytes that were kept are not needed any more
 //!
-//!     any other size  a message of more than 64 KiB comes as one of kind 255: the file beside it holds it, and the body is its
-//!                     u64 length
-//!     flags           1: the list is in the area, and the body is its u64 length; 2: the job's bytes are kept
-//!     a list          u32 count, then u32 length and that many bytes for each
+//! any other size  a message of more than 64 KiB comes as one of kind 255: the file beside it holds it, and the body is its
+//!                 u64 length
+//! flags           1: the list is in the area, and the body is its u64 length; 2: the job's bytes are kept
+//! a list          u32 count, then u32 length and that many bytes for each
+//! ```
 //!
 //! A worker says hello back with *ready*, is attached, and gets jobs, in order; it answers each with *done* or *failed*.
 //! Before it touches a job's bytes it stores the job's sequence number in its desk's first word, and 0 when it has answered.

@@ -143,7 +143,7 @@ impl Decoder {
     /// about the frame after it. To be called before the first [`Self::next`]; `want` is the one that goes to that.
     ///
     /// Decoding begins at the key frame before `last`, where it is certain that this gives the same as decoding from the beginning:
-    /// H.264 and HEVC in MP4, MOV and Matroska files, at pictures that nothing after them looks back beyond. `false` where it
+    /// H.264 and HEVC in MP4, MOV and Matroska files, at pictures that nothing shown after them looks back beyond. `false` where it
     /// is not; the decoder then stands at the beginning of the file. `last` must come from a decoder that
     /// [`Self::is_sound`] up to there.
     ///
@@ -155,7 +155,7 @@ impl Decoder {
         want: &mut dyn FnMut(FrameHead) -> bool,
     ) -> Result<bool, Error> {
         let Some(Timestamp { pts, .. }) = last.timestamp else { return Ok(false) };
-        let Mode::Selected(selector) = &self.mode else { return Ok(false) };
+        let Mode::Selected(selector) = &mut self.mode else { return Ok(false) };
         if self.next_index > 0 {
             return Ok(false);
         }

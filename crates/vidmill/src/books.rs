@@ -139,7 +139,7 @@ impl Books {
             return Next::Event(place, event);
         }
         if result.is_ok() {
-            *result = self.outputs.flush();
+            *result = self.flush();
         }
         let mut asked_at = None;
         loop {
@@ -224,6 +224,13 @@ impl Books {
         Ok(())
     }
 
+    /// Lets go of all that was written.
+    fn flush(&mut self) -> Result<(), RunError> {
+        self.outputs.flush()?;
+        self.note_checkpoint();
+        Ok(())
+    }
+
     /// What has just been flushed is where another run can go on, unless the annotated video ended before that.
     fn note_checkpoint(&mut self) {
         let Some(bytes) = self.outputs.position().filter(|_| !self.outputs.has_failed_to_draw()) else {
@@ -237,11 +244,10 @@ impl Books {
         if self.saved.is_due() { self.save() } else { Ok(()) }
     }
 
-    /// Lets go of all that was written, and tells in the manifest how far that is.
+    /// The same, and tells in the manifest how far that is.
     fn save(&mut self) -> Result<(), RunError> {
         let begin = Instant::now();
-        self.outputs.flush()?;
-        self.note_checkpoint();
+        self.flush()?;
         self.meter.read(&mut self.manifest);
         self.outputs.write_manifest_in_between(&self.manifest)?;
         // Where there are so many sources that writing takes long, it is done less often.
@@ -277,8 +283,7 @@ impl Books {
     fn end_source(&mut self, number: usize, closing: Closing) -> Result<(), RunError> {
         let Closing { intake, damage, complete, error } = closing;
         let is_done = complete || error.is_some();
-        self.outputs.flush()?;
-        self.note_checkpoint();
+        self.flush()?;
         let ledger = Ledger {
             decoded: intake.decoded,
             skipped: intake.skipped,
@@ -296,7 +301,8 @@ impl Books {
         } else if is_done {
             self.now = Checkpoint::at(number + 1, self.now.bytes, None);
             self.manifest.checkpoint = Some(self.now.clone());
-            self.saved.is_behind = true;
+            // A source's own manifest is written at once; of that of all, it takes too long to do so for each.
+            self.saved.is_behind = self.outputs.position().is_some();
         }
         self.meter.read(&mut self.manifest);
         self.outputs.write_manifest_of(&self.manifest, number)?;
@@ -316,10 +322,7 @@ impl Books {
 
     fn close(mut self, result: Result<(), RunError>, stop: &Stop) -> Result<Manifest, RunError> {
         // Outputs are closed and the manifest is written also after a failure, whose first cause is what is told.
-        let result = result.and_then(|()| self.outputs.flush());
-        if result.is_ok() {
-            self.note_checkpoint();
-        }
+        let result = result.and_then(|()| self.flush());
         let result = result.and(self.outputs.finish());
         self.end_unclosed_source();
         self.meter.read(&mut self.manifest);

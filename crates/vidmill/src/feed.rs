@@ -234,7 +234,8 @@ impl Feeder {
         let timestamp = mark.pts.map(|pts| Timestamp { pts, time_base });
         let last = FrameHead { index: mark.frame, timestamp };
         let mut after = Watch::new(Sampler::after(self.sampling, mark.first_pts, last));
-        let went = reader.go_on_after(checkpoint, *mark, &mut |head| after.want(head));
+        let go_on = || reader.go_on_after(checkpoint, *mark, &mut |head| after.want(head));
+        let went = self.clocks.time(Stage::Decode, go_on);
         if went.map_err(|error| error.to_string())? {
             self.progress.passed(mark.frame + 1);
             return Ok(after);

@@ -34,6 +34,8 @@ pub(crate) struct Selector {
     spare: Vec<Packet>,
     /// Given by the decoder, while frames that were left out go before it.
     ready: Option<RawFrame>,
+    /// Where reading began at a random access point: what is shown before it is left out.
+    entry: Option<i64>,
     state: State,
 }
 
@@ -46,7 +48,7 @@ struct Ahead {
 
 /// The packet that a seek led to.
 struct Landing {
-    is_refresh: bool,
+    role: Role,
     pts: i64,
     dts: i64,
     position: i64,
@@ -97,17 +99,19 @@ impl Selector {
             ahead: VecDeque::new(),
             spare: Vec::new(),
             ready: None,
+            entry: None,
             state: State::Reading,
         })
     }
 
-    /// Moves a file that has just been opened to a refresh at or before the frame that is shown at `pts`: nothing from there on
-    /// depends on what was before. `false` where none can be relied on; the file must then be opened anew.
-    pub fn seek(&self, pump: &mut Pump, pts: i64) -> bool {
+    /// Moves a file that has just been opened to a picture at or before the frame that is shown at `pts`, such that nothing
+    /// shown after it depends on what was before. `false` where none can be relied on; the file must then be opened anew.
+    pub fn seek(&mut self, pump: &mut Pump, pts: i64) -> bool {
         let mut target = pts;
         for _ in 0..MAX_SEEKS {
             let Some(landing) = self.land(&mut pump.demuxer, target) else { return false };
-            if landing.is_refresh && landing.pts <= pts {
+            if matches!(landing.role, Role::Refresh | Role::Entry) && landing.pts <= pts {
+                self.entry = (landing.role == Role::Entry).then_some(landing.pts);
                 // Looking at the packet has read it.
                 let moved = pump.demuxer.seek(target).is_ok() && pump.demuxer.index_is_orderly();
                 pump.demuxer.pass(landing.position);
@@ -127,8 +131,8 @@ impl Selector {
         }
         let (pts, position) = (packet.pts()?, packet.position()?);
         let dts = packet.dts().unwrap_or(pts);
-        let is_refresh = self.inspector.clone().role(packet.data()) == Role::Refresh;
-        Some(Landing { is_refresh, pts, dts, position })
+        let role = self.inspector.clone().role(packet.data());
+        Some(Landing { role, pts, dts, position })
     }
 
     /// The next frame. `ask` is asked about each frame once, by its pts, in display order.
@@ -260,9 +264,13 @@ impl Selector {
             return Ok(());
         }
         let role = self.inspector.role(packet.data());
+        if self.entry.is_some_and(|entry| packet.pts().is_some_and(|pts| pts < entry)) {
+            self.spare.push(packet);
+            return Ok(());
+        }
         let unsure = packet.is_corrupt() || packet.is_discarded() || packet.has_new_parameters();
         // Pictures before the first refresh may refer to what is not there, and then give no frame.
-        let first = pump.demuxer.packets() == 1 && role != Role::Refresh;
+        let first = pump.demuxer.packets() == 1 && role != Role::Refresh && self.entry.is_none();
         let admitted = if unsure || first {
             Err(Doubt::FromHere)
         } else {

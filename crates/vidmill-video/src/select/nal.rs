@@ -11,6 +11,9 @@ pub(crate) enum Role {
     Disposable,
     /// An instantaneous refresh: nothing after it refers to anything before it.
     Refresh,
+    /// A random access point of HEVC that is no refresh: nothing that is shown after it refers to anything before it, nor to
+    /// what comes after it and is shown before it (ITU-T H.265, 3: trailing picture, and 8.3.2).
+    Entry,
     /// Anything else, also what is not understood.
     Needed,
 }
@@ -165,7 +168,7 @@ fn h264_role(units: &[&[u8]]) -> Role {
 }
 
 fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
-    let (mut pictures, mut referenced, mut refresh) = (0, false, false);
+    let (mut pictures, mut referenced, mut refresh, mut entry) = (0, false, false, false);
     for unit in units {
         let [first, second, third, ..] = **unit else { return Role::Needed };
         let (kind, layer, sub_layer) = ((first >> 1) & 0x3f, (first & 1) << 5 | second >> 3, second & 7);
@@ -178,6 +181,8 @@ fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
                 referenced |= !disposable;
                 // IDR_W_RADL and IDR_N_LP.
                 refresh |= matches!(kind, 19 | 20);
+                // BLA_W_LP to BLA_N_LP, and CRA.
+                entry |= matches!(kind, 16..=18 | 21);
                 // first_slice_segment_in_pic_flag
                 pictures += u32::from(third & 0x80 != 0);
             }
@@ -188,7 +193,10 @@ fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
             _ => return Role::Needed,
         }
     }
-    role(pictures, referenced, refresh)
+    match role(pictures, referenced, refresh) {
+        Role::Needed if entry && pictures == 1 => Role::Entry,
+        role => role,
+    }
 }
 
 fn role(pictures: u32, referenced: bool, refresh: bool) -> Role {
@@ -249,7 +257,9 @@ mod tests {
         assert_eq!(inspector.role(&packet(8, 0)), Role::Disposable);
         assert_eq!(inspector.role(&packet(1, 0)), Role::Needed);
         assert_eq!(inspector.role(&packet(19, 0)), Role::Refresh);
-        assert_eq!(inspector.role(&packet(21, 0)), Role::Needed, "a clean random access is no refresh");
+        assert_eq!(inspector.role(&packet(21, 0)), Role::Entry, "a clean random access is no refresh");
+        assert_eq!(inspector.role(&packet(16, 0)), Role::Entry);
+        assert_eq!(inspector.role(&packet(22, 0)), Role::Needed, "reserved");
         // A parameter set that allows a higher sub-layer, whose pictures may refer to the lower one's.
         inspector.role(&[0, 0, 1, 33 << 1, 1, 0x03]);
         assert_eq!(inspector.role(&packet(0, 0)), Role::Needed);
