@@ -74,9 +74,10 @@ def commands(scenario, clip, folder, out):
     model = folder / f"{scenario.model}.onnx"
     python = [sys.executable, ROOT / "bench" / "pipeline.py", clip, model]
     options = ["--every", scenario.every, "--conf", CONF, "--iou", IOU]
-    vidmill = [VIDMILL, "run", clip, "--model", model, "--out", out / "vidmill.jsonl", "--progress", "off"]
+    vidmill = [VIDMILL, "run", clip, "--model", model, "--progress", "off", *options]
     return {
-        "vidmill": [*vidmill, *options],
+        "vidmill": [*vidmill, "--out", out / "vidmill.jsonl"],
+        "vidmill --isolate": [*vidmill, "--out", out / "isolated.jsonl", "--isolate"],
         "python workers": [*python, out / "workers.jsonl", "--form", "workers", *options],
         "python single": [*python, out / "single.jsonl", "--form", "single", *options],
     }
@@ -135,6 +136,7 @@ def ratios(result):
         "speed": better["wall_seconds"] / ours["wall_seconds"],
         "speed_strict": min(other["loop_seconds"] for other in theirs) / ours["wall_seconds"],
         "memory": ours["peak_bytes"] / better["peak_bytes"],
+        "isolate": contenders["vidmill --isolate"]["wall_seconds"] / ours["wall_seconds"],
     }
 
 
@@ -161,18 +163,18 @@ def limit(scenario, folder, clip, own, cores):
 
 
 def print_table(results, own):
-    print(f"{'scenario':<18} {'contender':<16} {'frames/s':>9} {'CPU ms/frame':>13} {'peak MB':>8}")
+    print(f"{'scenario':<18} {'contender':<18} {'frames/s':>9} {'CPU ms/frame':>13} {'peak MB':>8}")
     for result in results:
         for name, row in result["contenders"].items():
             print(
-                f"{result['scenario']:<18} {name:<16} {row['frames_per_second']:>9.1f} "
+                f"{result['scenario']:<18} {name:<18} {row['frames_per_second']:>9.1f} "
                 f"{row['cpu_ms_per_sampled_frame']:>13.2f} {row['peak_bytes'] / 1e6:>8.0f}"
             )
         r = result["ratios"]
         print(
             f"{'':<18} speed {r['speed']:.2f}x (goal {result['goal']}x; {r['speed_strict']:.2f}x without Python's start), "
             f"memory {r['memory']:.2f}x (goal 0.5x), {result['limit_share']:.2f} of the limit of {result['limit_fps']:.1f} frames/s, "
-            f"boxes agree {result['agreement'] * 100:.1f} %"
+            f"boxes agree {result['agreement'] * 100:.1f} %, --isolate takes {r['isolate']:.3f}x the time (goal 1.03x)"
         )
     print(
         f"alone, CPU ms a frame: decode {own['decode_ms']:.2f}; preprocess {own['preprocess_ms']:.2f}, "

@@ -7,6 +7,38 @@
 //! [`Pool`] is the easy way in. Below it, an [`Executor`] runs batches: [`Threads`] in this process, [`Processes`] in worker
 //! processes that read the slots where they lie, and whose deaths cost nothing but time. What such a worker runs is
 //! a program that calls [`serve`] first thing, as a rule the same program again ([`Program::this`]).
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use vidmill_pool::{Input, Policy, Pool, Program, Worker, is_worker, serve};
+//!
+//! struct Brightness;
+//!
+//! impl Worker for Brightness {
+//!     type Item = ();
+//!     type Output = u64;
+//!     fn run(&mut self, _: &[()], pixels: &Input) -> Vec<u64> {
+//!         vec![pixels.iter().map(|&byte| u64::from(byte)).sum()]
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     if is_worker() {
+//!         return serve(|_start| Ok((Brightness, Vec::new())));
+//!     }
+//!     let pictures = (0..1000).map(|n| vec![n as u8; 640 * 480]);
+//!     // 2 processes; 6 slots of 640 x 480 bytes; outputs are small.
+//!     let pool = Pool::processes(2, 6, 640 * 480, 0, Program::this(Vec::new()), Policy::default());
+//!     let pool: Pool<Brightness> = pool.expect("workers");
+//!     for result in pool.map(pictures, |picture, slot| slot.copy_from_slice(&picture)) {
+//!         match result {
+//!             Ok(brightness) => println!("{brightness}"),
+//!             Err(failure) => println!("{failure} ({} attempts)", failure.attempts),
+//!         }
+//!     }
+//!     ExitCode::SUCCESS
+//! }
+//! ```
 
 mod child;
 mod executor;

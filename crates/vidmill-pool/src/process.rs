@@ -278,7 +278,7 @@ where
     }
 
     /// Ends the pool: what was submitted is finished within `grace`; then workers are asked to leave, terminated, and killed. Items that
-    /// were not done by then are delivered as [`Cause::ShutDown`]. Nothing is left behind when this returns.
+    /// were not done by then are delivered as [`crate::Cause::ShutDown`]. Nothing is left behind when this returns.
     pub fn shutdown(mut self, grace: Duration) {
         self.end(Some(grace));
     }
@@ -623,6 +623,15 @@ fn watch(epoll: &OwnedFd, seat: usize, child: &Child) -> Result<(), Errno> {
         .try_for_each(|(token, fd)| epoll::add(epoll, fd, EventData::new_u64(token.to_u64()), EventFlags::IN))
 }
 
+/// Closing would do, but for a program that forked meanwhile and has them open still: what they tell would be taken for the
+/// next child's.
+fn unwatch(epoll: &OwnedFd, child: &Child) {
+    for fd in [child.socket.as_fd(), child.death_notice(), child.output()] {
+        // It may be unwatched already.
+        let _ = epoll::delete(epoll, fd);
+    }
+}
+
 /// What is ready to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -787,6 +796,7 @@ where
             }
         }
         let Some(mut seated) = core.children[seat].take() else { return };
+        unwatch(&self.epoll, &seated.child);
         self.account(&seated, core.supervisor.started);
         let end = seated.child.bury(&mut |line| self.printer.print(seat, line));
         let kills = machine::oom_kills();

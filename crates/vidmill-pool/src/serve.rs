@@ -90,6 +90,15 @@ struct Place {
     area_bytes: usize,
 }
 
+/// Why a job has no outputs.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the worker panicked: {0}")]
+    Panic(String),
+    #[error("the worker gave {0} outputs for {1} items")]
+    Count(usize, usize),
+}
+
 /// A job, as its message tells it.
 struct Job<'m> {
     sequence: u64,
@@ -144,54 +153,34 @@ where
         let Some(place) = &self.place else { return Err(io::Error::other("a job before any memory")) };
         let words = place.words.clone();
         words.get(Word::Running).store(job.sequence, SeqCst);
-        let (outputs, kept) = self.outputs(job)?;
-        match outputs {
+        let view = place.lent.view(size(job.offset)?, size(job.bytes)?);
+        let view = view.ok_or_else(|| io::Error::other("a job outside of the memory"))?;
+        let items: Result<Vec<W::Item>, _> = job.items.iter().map(W::Item::read).collect();
+        let lease = Arc::new(Lease::new(view, Arc::clone(&self.socket), job.sequence));
+        let done = self.run(&items.map_err(io::Error::other)?, &lease);
+        let kept = Lease::end(lease);
+        match &done {
             Ok(()) => self.answer(job, kept)?,
-            Err(reason) => self.fail(job.sequence, kept, &reason)?,
+            Err(trouble) => self.fail(job.sequence, kept, &trouble.to_string())?,
         }
         words.get(Word::Running).store(0, SeqCst);
+        if let Err(Trouble::Panic(_)) = done {
+            // Nobody knows what state the worker is in.
+            (self.worker, _) = guarded(self.build, &self.start).map_err(io::Error::other)?;
+        }
         Ok(())
     }
 
-    /// Runs the worker; its outputs are then in `self.list`. Also: whether it keeps the job's bytes.
-    fn outputs(&mut self, job: &Job<'_>) -> io::Result<(Result<(), String>, bool)> {
-        let view = self
-            .place
-            .as_ref()
-            .and_then(|place| place.lent.view(size(job.offset).ok()?, size(job.bytes).ok()?));
-        let view = view.ok_or_else(|| io::Error::other("a job outside of the memory"))?;
-        let items: Result<Vec<W::Item>, _> = job.items.iter().map(W::Item::read).collect();
-        let items = items.map_err(io::Error::other)?;
-        let (whole, socket) = (0..view.bytes().len(), Arc::clone(&self.socket));
-        let lease = Arc::new(Lease { view, socket, sequence: job.sequence, kept: AtomicBool::new(false) });
-        let input = Input::new(Arc::clone(&lease) as Arc<dyn Bytes>, whole);
-        let result = catch_unwind(AssertUnwindSafe(|| self.worker.run(&items, &input)));
-        drop(input);
-        let kept = Arc::strong_count(&lease) > 1;
-        // Whoever drops the last clone from now on says so.
-        lease.kept.store(kept, SeqCst);
-        drop(lease);
-        let outputs = match result {
-            Ok(outputs) if outputs.len() == items.len() => outputs,
-            Ok(outputs) => {
-                let reason = format!("the worker gave {} outputs for {} items", outputs.len(), items.len());
-                return Ok((Err(reason), kept));
-            }
-            Err(panic) => {
-                let reason = format!("the worker panicked: {}", text_of(panic.as_ref()));
-                self.rebuild()?;
-                return Ok((Err(reason), kept));
-            }
-        };
+    /// Runs the worker; its outputs are then in `self.list`.
+    fn run(&mut self, items: &[W::Item], lease: &Arc<Lease>) -> Result<(), Trouble> {
+        let input = Input::new(Arc::clone(lease) as Arc<dyn Bytes>, 0..lease.bytes().len());
+        let outputs = catch_unwind(AssertUnwindSafe(|| self.worker.run(items, &input)))
+            .map_err(|panic| Trouble::Panic(text_of(panic.as_ref())))?;
+        if outputs.len() != items.len() {
+            return Err(Trouble::Count(outputs.len(), items.len()));
+        }
         self.list.clear();
         outputs.iter().for_each(|output| self.list.push(|bytes| output.write(bytes)));
-        Ok((Ok(()), kept))
-    }
-
-    /// After a panic nobody knows what state the worker is in.
-    fn rebuild(&mut self) -> io::Result<()> {
-        let (worker, _) = guarded(self.build, &self.start).map_err(io::Error::other)?;
-        self.worker = worker;
         Ok(())
     }
 
@@ -270,6 +259,19 @@ struct Lease {
     sequence: u64,
     /// The job was answered, and the supervisor waits to hear that the bytes are released.
     kept: AtomicBool,
+}
+
+impl Lease {
+    fn new(view: View, socket: Arc<Socket>, sequence: u64) -> Self {
+        Self { view, socket, sequence, kept: AtomicBool::new(false) }
+    }
+
+    /// The call is over. Whether the worker keeps the bytes: then whoever drops the last clone says so.
+    fn end(this: Arc<Self>) -> bool {
+        let kept = Arc::strong_count(&this) > 1;
+        this.kept.store(kept, SeqCst);
+        kept
+    }
 }
 
 impl Bytes for Lease {
