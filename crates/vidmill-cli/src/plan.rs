@@ -1,6 +1,6 @@
 //! From what was typed to what is ready to run.
 
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use vidmill::image::Size;
 use vidmill::infer::{LoadOptions, TaskOptions};
@@ -31,7 +31,7 @@ fn isolation(args: &IsolationArgs) -> Isolation {
     Isolation {
         timeout: args.timeout.or(usual.timeout),
         memory_limit: args.worker_memory,
-        recycle_after: args.recycle.map(NonZeroU64::get),
+        recycle_after: args.recycle,
         ..usual
     }
 }

@@ -84,33 +84,47 @@ impl Case {
 struct Producer {
     fill: Fill,
     sources: Vec<Vec<u8>>,
+    /// Of each source, without the words that are written for each item.
     sums: Vec<u64>,
+    words: u64,
 }
 
 impl Producer {
     fn new(case: &Case) -> Self {
-        let sources: Vec<Vec<u8>> = (0..SOURCES)
+        let (count, words) = match case.fill {
+            Fill::Copy => (SOURCES, 1),
+            // Any slot may be used for any item, so they hold the same.
+            Fill::InPlace => (1, case.bytes.div_ceil(PAGE)),
+        };
+        let sources: Vec<Vec<u8>> = (0..count)
             .map(|seed| (0..case.bytes).map(|at| (at * 31 + seed * 7 + at / 251) as u8).collect())
             .collect();
-        let sums = sources.iter().map(|source| sum(source).wrapping_sub(sum(&source[..8]))).collect();
-        Self { fill: case.fill, sources, sums }
+        let rest = |source: &Vec<u8>| {
+            let written = source.chunks(PAGE).take(words).map(|page| sum(&page[..8]));
+            written.fold(sum(source), u64::wrapping_sub)
+        };
+        let sums = sources.iter().map(rest).collect();
+        Self { fill: case.fill, sources, sums, words: words as u64 }
     }
 
-    /// Returns the sum that the worker must give; for what was not copied, nobody knows it.
-    fn fill(&self, number: u64, slot: &mut [u8]) -> Option<u64> {
+    /// Every slot is touched, and holds what is there already when items are made in place.
+    fn prepare(&self, pool: &Pool<Adder>) {
+        let mut slots: Vec<_> = (0..IN_FLIGHT).map(|_| pool.slot()).collect();
+        slots.iter_mut().for_each(|slot| slot.bytes_mut().copy_from_slice(&self.sources[0]));
+    }
+
+    /// Returns the sum that the worker must give.
+    fn fill(&self, number: u64, slot: &mut [u8]) -> u64 {
         let word = number.to_le_bytes();
+        let source = number as usize % self.sources.len();
         match self.fill {
             Fill::Copy => {
-                let source = number as usize % SOURCES;
                 slot.copy_from_slice(&self.sources[source]);
                 slot[..8].copy_from_slice(&word);
-                Some(self.sums[source].wrapping_add(number))
             }
-            Fill::InPlace => {
-                slot.chunks_mut(PAGE).for_each(|page| page[..8].copy_from_slice(&word));
-                None
-            }
+            Fill::InPlace => slot.chunks_mut(PAGE).for_each(|page| page[..8].copy_from_slice(&word)),
         }
+        self.sums[source].wrapping_add(number.wrapping_mul(self.words))
     }
 }
 
@@ -120,14 +134,14 @@ struct Outcome {
 }
 
 fn hand_over(pool: &Pool<Adder>, producer: &Producer, items: usize, in_flight: usize) -> Outcome {
-    let mut under_way: VecDeque<(Instant, Option<u64>, Pending<u64>)> = VecDeque::new();
+    let mut under_way: VecDeque<(Instant, u64, Pending<u64>)> = VecDeque::new();
     let mut round_trips = Vec::with_capacity(items);
     let begin = Instant::now();
     for number in 0..items as u64 {
+        let begin = Instant::now();
         let mut slot = pool.slot();
         let expected = producer.fill(number, slot.bytes_mut());
-        let sent = Instant::now();
-        under_way.push_back((sent, expected, pool.submit((), slot.filled())));
+        under_way.push_back((begin, expected, pool.submit((), slot.filled())));
         if under_way.len() >= in_flight {
             round_trips.extend(under_way.pop_front().map(arrived));
         }
@@ -136,10 +150,9 @@ fn hand_over(pool: &Pool<Adder>, producer: &Producer, items: usize, in_flight: u
     Outcome { seconds: begin.elapsed().as_secs_f64(), round_trips }
 }
 
-fn arrived((sent, expected, pending): (Instant, Option<u64>, Pending<u64>)) -> Duration {
-    let sum = pending.wait().expect("an output");
-    assert!(expected.is_none_or(|expected| expected == sum), "the worker read something else");
-    sent.elapsed()
+fn arrived((begin, expected, pending): (Instant, u64, Pending<u64>)) -> Duration {
+    assert_eq!(pending.wait(), Ok(expected), "the worker read something else");
+    begin.elapsed()
 }
 
 /// CPU seconds of this process and of the pool's workers.
@@ -162,8 +175,7 @@ fn run(case: &Case) {
         .expect("a pool of this size");
     let producer = Producer::new(case);
     let in_flight = if case.round_trip { 1 } else { IN_FLIGHT };
-    let copier = Producer { fill: Fill::Copy, ..Producer::new(case) };
-    hand_over(&pool, &copier, WARM_UP, IN_FLIGHT);
+    producer.prepare(&pool);
     hand_over(&pool, &producer, WARM_UP, in_flight);
     let cpu = cpu_seconds(&pool);
     let Outcome { seconds, mut round_trips } = hand_over(&pool, &producer, case.items, in_flight);

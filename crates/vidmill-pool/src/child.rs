@@ -45,6 +45,8 @@ impl Program {
 
 /// Bytes of a line of standard error after which it is passed on unfinished.
 const LONGEST_LINE: usize = 8 * 1024;
+/// Reads of output at a time; a pipe holds 16 of them.
+const MOST_READS: usize = 17;
 /// Lines that are kept to be told if the worker cannot start.
 const LAST_WORDS: usize = 8;
 
@@ -103,10 +105,11 @@ impl Child {
         self.output.as_fd()
     }
 
-    /// Passes on what it has printed, line by line. `false` when nothing more can come.
+    /// Passes on some of what it has printed, line by line: who prints without end must not keep anybody from other
+    /// work. `false` when nothing more can come.
     pub fn read_output(&mut self, line: &mut dyn FnMut(&str)) -> bool {
         let mut buffer = [0; 4096];
-        loop {
+        for _ in 0..MOST_READS {
             match self.output.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(bytes) => self.split_lines(&buffer[..bytes], line),
@@ -114,6 +117,7 @@ impl Child {
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
+        true
     }
 
     fn split_lines(&mut self, bytes: &[u8], line: &mut dyn FnMut(&str)) {

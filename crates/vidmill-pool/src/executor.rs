@@ -19,7 +19,7 @@ pub trait Worker {
     /// Does the work: one output for each item, in order. The items' bytes lie one after the other in `input`, all of
     /// one length.
     ///
-    /// A panic in here is caught and fails the items alone.
+    /// A panic in here is caught; then each item of the batch is run alone, so that the one to blame fails alone.
     fn run(&mut self, items: &[Self::Item], input: &Input) -> Vec<Self::Output>;
 }
 
@@ -34,6 +34,12 @@ pub struct Input {
 impl Input {
     pub(crate) fn new(whole: Arc<dyn Bytes>, range: Range<usize>) -> Self {
         Self { whole, range }
+    }
+
+    /// A part of it.
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        let begin = self.range.start;
+        Self::new(Arc::clone(&self.whole), begin + range.start..begin + range.end)
     }
 }
 

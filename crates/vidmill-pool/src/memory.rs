@@ -108,7 +108,8 @@ pub(crate) struct View {
 impl View {
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the range lies in the mapping. The supervisor does not write a slot while it is lent: from the job's
-        // message until its result, or, for a view that is kept longer, until this process says that it is released.
+        // message until its result, or, for a view that is kept longer, until this process says that it is released or has
+        // been buried.
         unsafe { std::slice::from_raw_parts(self.mapping.at(&self.range), self.range.len()) }
     }
 }
@@ -258,18 +259,25 @@ impl Desk {
         Words(Arc::clone(&self.mapping))
     }
 
-    /// What the worker wrote into an area. `None` when it says that it wrote more than there is room for.
-    pub fn result(&self, area: usize, bytes: usize) -> Option<&[u8]> {
+    /// Copies what the worker wrote into an area to `out`. `None` when it says that it wrote more than there is room for.
+    pub fn copy_result(&self, area: usize, bytes: usize, out: &mut Vec<u8>) -> Option<()> {
         let range = self.layout.area(area, bytes)?;
-        // SAFETY: the range lies in the mapping. The worker writes an area only between the message that names it
-        // and its answer; the supervisor reads it after the answer and before it names it again.
-        Some(unsafe { std::slice::from_raw_parts(self.mapping.at(&range), range.len()) })
+        out.clear();
+        out.reserve(bytes);
+        // SAFETY: the range lies in the mapping, `out` has room for as many bytes, and the two do not overlap. A worker
+        // out of its mind may write the area meanwhile; then any bytes are copied, and bytes is all that is claimed of them.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.mapping.at(&range), out.as_mut_ptr(), bytes);
+            out.set_len(bytes);
+        }
+        Some(())
     }
 
     /// An area, for its worker to write to.
     pub fn area_mut(&mut self, area: usize, bytes: usize) -> Option<&mut [u8]> {
         let range = self.layout.area(area, bytes)?;
-        // SAFETY: as in `result`; the desk is borrowed mutably, so nobody else in this process has it.
+        // SAFETY: the range lies in the mapping; the desk is borrowed mutably, so nobody else in this process has it, and the
+        // supervisor only ever copies from it.
         Some(unsafe { std::slice::from_raw_parts_mut(self.mapping.at(&range), range.len()) })
     }
 }
@@ -322,9 +330,11 @@ mod tests {
         worker.area_mut(1, 5000).unwrap()[4999] = 3;
         assert_eq!(supervisor.words().get(Word::Running).load(SeqCst), 9);
         assert_eq!(supervisor.words().get(Word::Leave).load(SeqCst), 0);
-        assert_eq!(supervisor.result(1, 5000).unwrap()[4999], 3);
-        assert!(supervisor.result(2, 1).is_none());
-        assert!(supervisor.result(0, 5001).is_none());
+        let mut result = Vec::new();
+        supervisor.copy_result(1, 5000, &mut result).unwrap();
+        assert_eq!((result.len(), result[4999]), (5000, 3));
+        assert!(supervisor.copy_result(2, 1, &mut result).is_none());
+        assert!(supervisor.copy_result(0, 5001, &mut result).is_none());
         let other = Desk::map(file.as_fd(), 0, layout).unwrap();
         assert_eq!(other.words().get(Word::Running).load(SeqCst), 0);
     }

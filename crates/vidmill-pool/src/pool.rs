@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::iter::Fuse;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -123,7 +124,7 @@ where
         I: IntoIterator,
         F: FnMut(I::Item, &mut [u8]) -> W::Item,
     {
-        let feed = Feed { pool: self, inputs: inputs.into_iter(), fill };
+        let feed = Feed { pool: self, inputs: inputs.into_iter().fuse(), fill };
         Ordered { feed, under_way: VecDeque::new() }
     }
 
@@ -133,7 +134,7 @@ where
         I: IntoIterator,
         F: FnMut(I::Item, &mut [u8]) -> W::Item,
     {
-        let feed = Feed { pool: self, inputs: inputs.into_iter(), fill };
+        let feed = Feed { pool: self, inputs: inputs.into_iter().fuse(), fill };
         Unordered { feed, mailbox: Arc::default(), submitted: 0, arrived: 0 }
     }
 
@@ -243,7 +244,7 @@ impl<O> Future for Pending<O> {
 /// Inputs on their way into slots.
 struct Feed<'p, W: Worker, I, F> {
     pool: &'p Pool<W>,
-    inputs: I,
+    inputs: Fuse<I>,
     fill: F,
 }
 

@@ -4,7 +4,7 @@
 //! them, since a worker is killed by the kernel when the thread that started it ends. What is to be done is decided by
 //! [`Supervisor`], under one lock; whoever submits a job may send it, so that it need not wait for the thread.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,14 +71,16 @@ struct Shared<T, W: Worker> {
 struct Core<T, W: Worker> {
     supervisor: Supervisor<BatchLoad<T, W::Item>>,
     actions: Vec<Action<BatchLoad<T, W::Item>>>,
-    children: Vec<Option<Seated<T, W>>>,
+    /// Those that are being performed, while they may lead to others.
+    in_hand: Vec<Action<BatchLoad<T, W::Item>>>,
+    children: Vec<Option<Seated>>,
     program: Program,
     introduction: Option<Vec<u8>>,
     attached: Option<Attached<T, W>>,
-    /// What the supervisor's thread is to do.
-    close: Option<Option<Duration>>,
     items: ListBuilder,
     message: Vec<u8>,
+    output: Vec<u8>,
+    started: u64,
     to_spawn: Vec<usize>,
     deliveries: Deliveries<T, W>,
     over: bool,
@@ -87,22 +89,29 @@ struct Core<T, W: Worker> {
 type Deliveries<T, W> = Vec<(T, Result<<W as Worker>::Output, Failure>)>;
 
 /// A child in its seat.
-struct Seated<T, W: Worker> {
+struct Seated {
     child: Child,
-    is_ready: bool,
-    is_attached: bool,
-    /// The desk, while it is attached.
+    /// It is up, and has said what it is.
+    is_introduced: bool,
+    /// Its desk, once it has its memory.
     desk: Option<(Desk, Words)>,
-    /// Jobs under way, with the result area of each.
-    areas: VecDeque<(u64, usize)>,
+    lent: Vec<Lent>,
     next_area: usize,
-    /// Slots whose bytes the worker keeps beyond its answer, by the job they came with.
-    kept: HashMap<u64, Arc<FilledSlot>>,
-    /// Jobs whose bytes were released before their answer came.
-    released: HashSet<u64>,
     /// What it held at most when it was asked to leave.
     peak_memory: u64,
-    _types: std::marker::PhantomData<fn() -> (T, W)>,
+}
+
+/// A slot that a worker may be reading: it stays taken, whatever becomes of the job, until the worker is done with it or
+/// buried.
+struct Lent {
+    sequence: u64,
+    slot: Arc<FilledSlot>,
+    /// The result area that goes with the job.
+    area: usize,
+    /// The job was answered, and the worker keeps the bytes.
+    is_kept: bool,
+    /// The bytes were released before the answer came.
+    is_released: bool,
 }
 
 /// What ready workers get.
@@ -169,13 +178,15 @@ where
         let core = Core {
             supervisor: Supervisor::new(count, policy, Instant::now()),
             actions: Vec::new(),
+            in_hand: Vec::new(),
             children: (0..count).map(|_| None).collect(),
             program,
             introduction: None,
             attached: None,
-            close: None,
             items: ListBuilder::default(),
             message: Vec::new(),
+            output: Vec::new(),
+            started: 0,
             to_spawn: Vec::new(),
             deliveries: Vec::new(),
             over: false,
@@ -191,7 +202,7 @@ where
             shared: Arc::clone(&shared),
             epoll,
             printer,
-            oom_kills: machine::oom_kills(),
+            memory_killer: MemoryKiller::new(Instant::now()),
             memory_is_limited,
             buffer: Socket::buffer(),
         };
@@ -257,8 +268,9 @@ where
         let desks = Desk::file(workers, layout)
             .map_err(|error| StartError::Failed(format!("cannot allocate memory for outputs: {error}")))?;
         core.attached = Some(Attached { slots: slots.clone(), desks, layout, deliver });
-        drop(core);
-        self.shared.wake();
+        let now = Instant::now();
+        (0..workers).for_each(|seat| core.attach(seat, now));
+        self.shared.act(core);
         Ok(())
     }
 
@@ -287,7 +299,10 @@ where
 impl<T, W: Worker> Processes<T, W> {
     fn end(&mut self, grace: Option<Duration>) {
         let Some(thread) = self.thread.take() else { return };
-        self.shared.lock().close = Some(grace);
+        let mut core = self.shared.lock();
+        let Core { supervisor, actions, .. } = &mut *core;
+        supervisor.close(grace, Instant::now(), actions);
+        drop(core);
         self.shared.wake();
         // A panic in there is caught and told.
         let _ = thread.join();
@@ -310,11 +325,18 @@ where
         let mut core = self.shared.lock();
         let Core { supervisor, actions, .. } = &mut *core;
         supervisor.submit(load, Instant::now(), actions);
+        self.shared.act(core);
+    }
+}
+
+impl<T, W: Worker<Item: Wire, Output: Wire>> Shared<T, W> {
+    /// Does what was decided, from any thread; what only the supervisor's may do is left to it.
+    fn act(&self, mut core: MutexGuard<'_, Core<T, W>>) {
         core.perform();
         if !core.to_spawn.is_empty() {
-            self.shared.wake();
+            self.wake();
         }
-        self.shared.deliver(core);
+        self.deliver(core);
     }
 }
 
@@ -349,7 +371,9 @@ where
     /// Does what the supervisor decided, but for starting processes: its thread must do that.
     fn perform(&mut self) {
         while !self.actions.is_empty() {
-            for action in std::mem::take(&mut self.actions) {
+            let spare = std::mem::take(&mut self.in_hand);
+            let mut in_hand = std::mem::replace(&mut self.actions, spare);
+            for action in in_hand.drain(..) {
                 match action {
                     Action::Spawn(seat) => self.to_spawn.push(seat),
                     Action::Send(seat, sequence) => self.send(seat, sequence),
@@ -367,10 +391,11 @@ where
                     }
                 }
             }
+            self.in_hand = in_hand;
         }
     }
 
-    fn with_child(&mut self, seat: usize, act: impl FnOnce(&mut Seated<T, W>)) {
+    fn with_child(&mut self, seat: usize, act: impl FnOnce(&mut Seated)) {
         if let Some(seated) = &mut self.children[seat] {
             act(seated);
         }
@@ -380,15 +405,10 @@ where
         if !self.supervisor.is_wanted(seat, Instant::now(), &mut self.actions) {
             return;
         }
-        let spawned = Child::spawn(&self.program).and_then(|child| {
-            watch(epoll, seat, &child)?;
-            let hello = ToWorker::Hello { worker: number(seat), start: &self.program.start };
-            child.socket.send_now(hello.encode(&mut self.message), &[])?;
-            Ok(child)
-        });
-        match spawned {
+        match self.try_spawn(seat, epoll) {
             Ok(child) => {
                 tracing::debug!(worker = seat, process = child.id, "started");
+                self.started += 1;
                 self.children[seat] = Some(Seated::new(child));
             }
             Err(error) => {
@@ -397,6 +417,25 @@ where
                 self.supervisor.cannot_spawn(seat, reason, Instant::now(), &mut self.actions);
             }
         }
+    }
+
+    fn try_spawn(&mut self, seat: usize, epoll: &OwnedFd) -> io::Result<Child> {
+        let mut child = Child::spawn(&self.program)?;
+        let hello = ToWorker::Hello { worker: number(seat), start: &self.program.start };
+        let told = watch(epoll, seat, &child).and_then(|()| {
+            match child.socket.send_now(hello.encode(&mut self.message), &[]) {
+                // It has died already; its death notice says more.
+                Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+                sent => sent,
+            }
+        });
+        if let Err(error) = told {
+            unwatch(epoll, &child);
+            child.kill();
+            child.bury(&mut |_| {});
+            return Err(error.into());
+        }
+        Ok(child)
     }
 
     fn send(&mut self, seat: usize, sequence: u64) {
@@ -424,7 +463,8 @@ where
         };
         match seated.child.socket.send_now(job.encode(message), &[]) {
             Ok(()) => {
-                seated.areas.push_back((sequence, area));
+                let slot = Arc::clone(&load.slot);
+                seated.lent.push(Lent { sequence, slot, area, is_kept: false, is_released: false });
                 seated.next_area = (area + 1) % DEPTH;
             }
             // It has died; its death notice is on its way, and the job goes to another.
@@ -452,7 +492,7 @@ where
         else {
             return;
         };
-        if !seated.is_ready || seated.is_attached {
+        if !seated.is_introduced || seated.desk.is_some() {
             return;
         }
         let Some((slab, slab_bytes)) = slots.file() else { return };
@@ -466,10 +506,7 @@ where
             seated.child.socket.send_now(attach.encode(message), &[slab.as_fd(), desks.as_fd()])
         });
         match sent {
-            Ok(()) => {
-                seated.is_attached = true;
-                supervisor.ready(seat, now, actions);
-            }
+            Ok(()) => supervisor.ready(seat, now, actions),
             Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(error) => {
                 supervisor.broke_protocol(seat, format!("it cannot be given memory: {error}"), actions)
@@ -477,36 +514,32 @@ where
         }
     }
 
-    /// A message from a worker. What makes no sense costs the worker its life, and nothing else.
+    /// A message from a worker. What makes no sense costs the worker its life, and its job the attempt.
     fn hear(&mut self, seat: usize, message: &[u8], now: Instant) {
-        let heard = FromWorker::decode(message).map_err(|error| error.to_string()).and_then(|message| {
-            match message {
-                FromWorker::Ready { introduction } => self.introduced(seat, introduction, now),
-                FromWorker::CannotStart { reason } => {
-                    self.supervisor.cannot_start(seat, reason.to_owned(), now, &mut self.actions);
-                }
-                FromWorker::Done { sequence, kept, outputs } => {
-                    return self.done(seat, sequence, kept, outputs, now);
-                }
-                FromWorker::Failed { sequence, kept, reason } => {
-                    self.keep(seat, sequence, kept);
-                    self.with_child(seat, |seated| {
-                        seated.take_area(sequence);
-                    });
-                    self.supervisor.failed(seat, sequence, reason, now, &mut self.actions);
-                }
-                FromWorker::Released { sequence } => self.with_child(seat, |seated| {
-                    if seated.kept.remove(&sequence).is_none()
-                        && seated.areas.iter().any(|(s, _)| *s == sequence)
-                    {
-                        seated.released.insert(sequence);
-                    }
-                }),
+        let message = match FromWorker::decode(message) {
+            Ok(message) => message,
+            Err(error) => {
+                return self.supervisor.broke_protocol(seat, error.to_string(), &mut self.actions);
             }
-            Ok(())
-        });
-        if let Err(what) = heard {
-            self.supervisor.broke_protocol(seat, what, &mut self.actions);
+        };
+        match message {
+            FromWorker::Ready { introduction } => self.introduced(seat, introduction, now),
+            FromWorker::CannotStart { reason } => {
+                self.supervisor.cannot_start(seat, reason.to_owned(), now, &mut self.actions);
+            }
+            FromWorker::Done { sequence, kept, outputs } => {
+                if let Err(what) = self.done(seat, sequence, kept, outputs, now) {
+                    self.supervisor.broke_protocol(seat, what.clone(), &mut self.actions);
+                    self.supervisor.failed(seat, sequence, &what, now, &mut self.actions);
+                }
+                self.check_for_work();
+            }
+            FromWorker::Failed { sequence, kept, reason } => {
+                self.answered(seat, sequence, kept);
+                self.supervisor.failed(seat, sequence, reason, now, &mut self.actions);
+                self.check_for_work();
+            }
+            FromWorker::Released { sequence } => self.with_child(seat, |seated| seated.release(sequence)),
         }
     }
 
@@ -518,19 +551,14 @@ where
             self.supervisor.cannot_start(seat, reason, now, &mut self.actions);
             return;
         }
-        self.with_child(seat, |seated| seated.is_ready = true);
+        self.supervisor.introduced(seat);
+        self.with_child(seat, |seated| seated.is_introduced = true);
         self.attach(seat, now);
     }
 
-    /// If the worker keeps a job's bytes, its slot stays taken.
-    fn keep(&mut self, seat: usize, sequence: u64, kept: bool) {
-        let slot = self.supervisor.job(seat, sequence).map(|load| Arc::clone(&load.slot));
-        self.with_child(seat, |seated| {
-            let released = seated.released.remove(&sequence);
-            if let (Some(slot), true) = (slot, kept && !released) {
-                seated.kept.insert(sequence, slot);
-            }
-        });
+    /// A worker has answered a job: its slot is given back, unless it is kept. Returns the result area.
+    fn answered(&mut self, seat: usize, sequence: u64, kept: bool) -> Option<usize> {
+        self.children[seat].as_mut()?.answered(sequence, kept)
     }
 
     fn done(
@@ -541,71 +569,80 @@ where
         outputs: Outputs<'_>,
         now: Instant,
     ) -> Result<(), String> {
-        self.keep(seat, sequence, kept);
-        let seated = self.children[seat].as_mut().ok_or("nobody is there")?;
-        let area = seated.take_area(sequence);
+        let area = self.answered(seat, sequence, kept);
+        // An answer may come too late, when its job has been given up.
+        let Some(expected) = self.supervisor.job(seat, sequence).map(Load::items) else { return Ok(()) };
         let list = match outputs {
             Outputs::Here(list) => list,
             Outputs::InArea { bytes } => {
-                let desk = seated.desk.as_ref().map(|(desk, _)| desk);
-                let bytes = area.zip(desk).and_then(|(area, desk)| desk.result(area, bytes.try_into().ok()?));
-                List::of(bytes.ok_or("its output is not where it says")?)
-                    .map_err(|error| error.to_string())?
+                let desk = self.children[seat].as_ref().and_then(|seated| seated.desk.as_ref());
+                let copied = area.zip(desk).zip(usize::try_from(bytes).ok());
+                copied
+                    .and_then(|((area, (desk, _)), bytes)| desk.copy_result(area, bytes, &mut self.output))
+                    .ok_or("its output is not where it says")?;
+                List::of(&self.output).map_err(|error| error.to_string())?
             }
         };
         let outputs: Vec<W::Output> =
             list.iter().map(W::Output::read).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-        // An answer may come too late, when its job has been given up.
-        let Some(expected) = self.supervisor.job(seat, sequence).map(Load::items) else { return Ok(()) };
         if expected != outputs.len() {
             return Err(format!("it gave {} outputs for {expected} items", outputs.len()));
         }
         if let Some(load) = self.supervisor.done(seat, sequence, now, &mut self.actions) {
-            let BatchLoad { batch, slot, .. } = load;
-            drop(slot);
-            let results = batch.into_iter().zip(outputs);
+            let results = load.batch.into_iter().zip(outputs);
             self.deliveries.extend(results.map(|((ticket, _), output)| (ticket, Ok(output))));
         }
-        self.check_for_work();
         Ok(())
     }
 
     /// Workers that keep every slot would have the pool stand still for ever.
     fn check_for_work(&mut self) {
         let Some(Attached { slots, .. }) = &self.attached else { return };
-        let kept: usize = self.children.iter().flatten().map(|seated| seated.kept.len()).sum();
-        if kept > 0 && kept >= slots.count() {
-            let greedy = self.children.iter().flatten().map(|seated| seated.kept.len()).enumerate();
-            if let Some((seat, _)) = greedy.max_by_key(|(_, kept)| *kept) {
-                let what = format!(
-                    "it keeps the bytes of its inputs beyond its calls, and all {kept} slots are taken: \
-                     let it copy what it wants to keep"
-                );
-                self.supervisor.broke_protocol(seat, what, &mut self.actions);
-            }
+        let seated = self.children.iter().enumerate();
+        let kept = seated.filter_map(|(seat, child)| Some((seat, child.as_ref()?.slots_kept())));
+        let all: usize = kept.clone().map(|(_, kept)| kept).sum();
+        if all > 0
+            && all >= slots.count()
+            && let Some((greedy, _)) = kept.max_by_key(|(_, kept)| *kept)
+        {
+            let what = format!(
+                "it keeps the bytes of its inputs beyond its calls, and all {all} slots are taken: let it copy what it \
+                 wants to keep"
+            );
+            self.supervisor.broke_protocol(greedy, what, &mut self.actions);
         }
     }
 }
 
-impl<T, W: Worker> Seated<T, W> {
+impl Seated {
     fn new(child: Child) -> Self {
-        Self {
-            child,
-            is_ready: false,
-            is_attached: false,
-            desk: None,
-            areas: VecDeque::new(),
-            next_area: 0,
-            kept: HashMap::new(),
-            released: HashSet::new(),
-            peak_memory: 0,
-            _types: std::marker::PhantomData,
+        Self { child, is_introduced: false, desk: None, lent: Vec::new(), next_area: 0, peak_memory: 0 }
+    }
+
+    fn answered(&mut self, sequence: u64, kept: bool) -> Option<usize> {
+        let place = self.lent.iter().position(|lent| lent.sequence == sequence && !lent.is_kept)?;
+        let lent = &mut self.lent[place];
+        lent.is_kept = kept && !lent.is_released;
+        let area = lent.area;
+        if !lent.is_kept {
+            self.lent.swap_remove(place);
+        }
+        Some(area)
+    }
+
+    fn release(&mut self, sequence: u64) {
+        let Some(place) = self.lent.iter().position(|lent| lent.sequence == sequence) else { return };
+        if self.lent[place].is_kept {
+            self.lent.swap_remove(place);
+        } else {
+            self.lent[place].is_released = true;
         }
     }
 
-    fn take_area(&mut self, sequence: u64) -> Option<usize> {
-        let place = self.areas.iter().position(|(job, _)| *job == sequence)?;
-        self.areas.remove(place).map(|(_, area)| area)
+    /// Slots that it keeps beyond its answers; parts of one batch may lie in the same.
+    fn slots_kept(&self) -> usize {
+        let kept = self.lent.iter().filter(|lent| lent.is_kept).map(|lent| lent.slot.offset());
+        kept.collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -662,12 +699,47 @@ impl Token {
     }
 }
 
+/// Notices when the kernel kills processes for lack of memory: if one of ours died by SIGKILL about then, it was that.
+struct MemoryKiller {
+    count: Option<u64>,
+    looked_at: Instant,
+    seen_at: Option<Instant>,
+}
+
+impl MemoryKiller {
+    /// How long a kill and a death may be apart to be the same, and how often to look while nobody dies.
+    const ABOUT: Duration = Duration::from_secs(1);
+
+    fn new(now: Instant) -> Self {
+        Self { count: machine::oom_kills(), looked_at: now, seen_at: None }
+    }
+
+    fn look_now(&mut self, now: Instant) {
+        let count = machine::oom_kills();
+        if count > self.count {
+            self.seen_at = Some(now);
+        }
+        (self.count, self.looked_at) = (count, now);
+    }
+
+    fn look(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.looked_at) >= Self::ABOUT {
+            self.look_now(now);
+        }
+    }
+
+    fn was_here(&mut self, now: Instant) -> bool {
+        self.look_now(now);
+        self.seen_at.is_some_and(|at| now.saturating_duration_since(at) <= Self::ABOUT)
+    }
+}
+
 /// The thread that starts, hears and buries.
 struct SupervisorThread<T, W: Worker> {
     shared: Arc<Shared<T, W>>,
     epoll: OwnedFd,
     printer: Printer,
-    oom_kills: Option<u64>,
+    memory_killer: MemoryKiller,
     memory_is_limited: bool,
     buffer: Vec<u8>,
 }
@@ -731,17 +803,13 @@ where
             match Token::from_u64(event.data.u64()) {
                 Token::Wake => {
                     let _ = rustix::io::read(&shared.wake, &mut [0; 8]);
-                    (0..core.children.len()).for_each(|seat| core.attach(seat, now));
-                    if let Some(grace) = core.close.take() {
-                        let Core { supervisor, actions, .. } = &mut *core;
-                        supervisor.close(grace, now, actions);
-                    }
                 }
                 Token::Socket(seat) => self.receive(&mut core, seat, now),
                 Token::Output(seat) => self.pass_on_output(&mut core, seat),
                 Token::Death(seat) => self.bury(&mut core, seat, now),
             }
         }
+        self.memory_killer.look(now);
         if self.memory_is_limited && now.saturating_duration_since(*memory_at) >= MEMORY_POLL {
             *memory_at = now;
             look_at_memory(&mut core, now);
@@ -792,27 +860,27 @@ where
         while let Some(seated) = &core.children[seat] {
             match seated.child.socket.receive_now(&mut self.buffer) {
                 Ok(Incoming::Message(message, _)) => core.hear(seat, message, now),
+                // It had not read all that it was sent; what it had sent itself comes after this.
+                Err(Errno::CONNRESET) => {}
                 Ok(Incoming::End) | Err(_) => break,
             }
         }
         let Some(mut seated) = core.children[seat].take() else { return };
         unwatch(&self.epoll, &seated.child);
-        self.account(&seated, core.supervisor.started);
+        self.account(&seated, core.started);
         let end = seated.child.bury(&mut |line| self.printer.print(seat, line));
-        let kills = machine::oom_kills();
         let death = Death {
             end,
-            out_of_memory: kills > self.oom_kills,
+            out_of_memory: self.memory_killer.was_here(now),
             running: seated.desk.as_ref().map_or(0, |(_, words)| words.get(Word::Running).load(SeqCst)),
             last_words: seated.child.last_words(),
         };
-        self.oom_kills = kills;
         tracing::debug!(worker = seat, process = seated.child.id, ?death, "ended");
         let Core { supervisor, actions, .. } = core;
         supervisor.died(seat, death, now, actions);
     }
 
-    fn account(&self, seated: &Seated<T, W>, started: u64) {
+    fn account(&self, seated: &Seated, started: u64) {
         let mut usage = self.shared.usage.lock().unwrap_or_else(PoisonError::into_inner);
         usage.started = started;
         usage.cpu_seconds += seated.child.cpu_seconds().unwrap_or(0.0);

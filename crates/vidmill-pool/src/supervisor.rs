@@ -5,11 +5,12 @@
 //! - A worker that dies takes nothing with it. The job it was at is *suspect*: it is run again alone, one item at a time,
 //!   up to [`Policy::max_attempts`]; the others that it held go back to where they were.
 //! - A SIGKILL that neither we nor the kernel (for lack of memory) sent says nothing about the job: it is run again as it
-//!   was. Only when that happens to the same job [`OUTSIDE_KILLS`] times is it suspect as well.
+//!   was. Only when that happens to the same job more than [`OUTSIDE_KILLS`] times is it suspect as well.
 //! - Jobs that kill their workers are bounded by their attempts. What bounds a pool that cannot work at all is
 //!   [`Policy::restarts`]: so many deaths without one result in between, retries of suspects not counted.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use crate::executor::{Cause, Failure};
@@ -25,7 +26,7 @@ const QUICK: Duration = Duration::from_millis(50);
 /// Between a polite SIGTERM and SIGKILL.
 const TERMINATE_GRACE: Duration = Duration::from_secs(1);
 /// From a closed connection to the death notice.
-const HANG_UP_GRACE: Duration = Duration::from_secs(1);
+const HANG_UP_GRACE: Duration = Duration::from_secs(10);
 /// How much over its limit a worker may grow before it is not waited for.
 const MEMORY_SLACK: (u64, u64) = (3, 2);
 
@@ -41,7 +42,7 @@ pub struct Policy {
     /// This many deaths within this time, and no result in between, end the pool.
     pub restarts: (usize, Duration),
     /// A worker is replaced after so many batches.
-    pub recycle_after: Option<u64>,
+    pub recycle_after: Option<NonZeroU64>,
     /// Bytes of memory of its own above which a worker is replaced as soon as it is free; at half as much again it is killed.
     pub memory_limit: Option<u64>,
     /// How long a worker that was asked to leave may take.
@@ -75,9 +76,16 @@ pub(crate) struct Job<L> {
     pub load: L,
     /// Given when it is sent, anew each time.
     pub sequence: u64,
+    /// Workers that it may have cost.
     attempts: u32,
     outside_kills: u32,
-    alone: bool,
+}
+
+impl<L> Job<L> {
+    /// It goes alone to a worker that has no other.
+    fn is_suspect(&self) -> bool {
+        self.attempts > 0
+    }
 }
 
 /// How a worker ended.
@@ -119,25 +127,15 @@ pub(crate) enum Action<L> {
 #[derive(Clone, Debug, PartialEq)]
 enum State {
     /// There is none; the next may be started at this time.
-    Empty {
-        from: Instant,
-    },
-    Starting {
-        deadline: Instant,
-    },
+    Empty { from: Instant },
+    /// Without a deadline: it is up, and waits for its memory.
+    Starting { deadline: Option<Instant> },
     /// `since`: when it answered last, or got work after a pause.
-    Ready {
-        since: Instant,
-    },
+    Ready { since: Instant },
     /// Asked to leave.
-    Leaving {
-        deadline: Instant,
-        terminated: bool,
-    },
+    Leaving { deadline: Instant, terminated: bool },
     /// It has closed its socket; its death notice should follow.
-    Gone {
-        deadline: Instant,
-    },
+    Gone { deadline: Instant },
     /// Killed by us; the death notice has not come yet.
     Dying(Cause),
     /// There is none, and no other follows.
@@ -178,8 +176,6 @@ pub(crate) struct Supervisor<L> {
     has_started: bool,
     /// The first worker said that it cannot work.
     is_refused: bool,
-    /// Workers started so far.
-    pub started: u64,
 }
 
 impl<L: Load> Supervisor<L> {
@@ -203,13 +199,12 @@ impl<L: Load> Supervisor<L> {
             phase: Phase::Running,
             has_started: false,
             is_refused: false,
-            started: 0,
         }
     }
 
     /// Takes a load; every load comes back, as a result or as [`Action::Fail`].
     pub fn submit(&mut self, load: L, now: Instant, out: &mut Vec<Action<L>>) {
-        let job = Job { load, sequence: 0, attempts: 0, outside_kills: 0, alone: false };
+        let job = Job { load, sequence: 0, attempts: 0, outside_kills: 0 };
         match &self.phase {
             Phase::Failed(reason) => {
                 let cause = Cause::PoolFailed(reason.clone());
@@ -225,6 +220,14 @@ impl<L: Load> Supervisor<L> {
     /// The load of a job that a seat has.
     pub fn job(&self, seat: usize, sequence: u64) -> Option<&L> {
         self.seats[seat].jobs.iter().find(|job| job.sequence == sequence).map(|job| &job.load)
+    }
+
+    /// A seat's worker is up; it is ready when it has its memory.
+    pub fn introduced(&mut self, seat: usize) {
+        if let State::Starting { deadline } = &mut self.seats[seat].state {
+            *deadline = None;
+            self.has_started = true;
+        }
     }
 
     /// A seat's worker is ready for work.
@@ -308,7 +311,7 @@ impl<L: Load> Supervisor<L> {
     pub fn hung_up(&mut self, seat: usize, now: Instant) {
         let state = &mut self.seats[seat].state;
         if matches!(state, State::Starting { .. } | State::Ready { .. }) {
-            *state = State::Gone { deadline: now + HANG_UP_GRACE };
+            *state = State::Gone { deadline: after(now, HANG_UP_GRACE) };
         }
     }
 
@@ -316,7 +319,10 @@ impl<L: Load> Supervisor<L> {
     pub fn uses_memory(&mut self, seat: usize, used: u64, now: Instant, out: &mut Vec<Action<L>>) {
         let Some(limit) = self.policy.memory_limit else { return };
         let (times, over) = MEMORY_SLACK;
-        if used > limit / over * times {
+        let Seat { served, jobs, .. } = &self.seats[seat];
+        // One that is too large before it has done anything would be replaced for ever.
+        let is_useless = *served == 0 && jobs.is_empty();
+        if used > limit / over * times || (used > limit && is_useless) {
             self.kill(seat, Cause::MemoryLimit { used, limit }, out);
         } else if used > limit {
             self.seats[seat].retiring = true;
@@ -334,7 +340,7 @@ impl<L: Load> Supervisor<L> {
         // Back to front, so that they come to stand in their old order.
         for job in jobs.into_iter().rev() {
             if job.sequence == death.running {
-                is_retry = job.attempts > 0;
+                is_retry = job.is_suspect();
                 self.suspect(job, cause.clone(), outside, out);
             } else {
                 self.put_back(job);
@@ -389,7 +395,7 @@ impl<L: Load> Supervisor<L> {
     /// asked to leave.
     pub fn close(&mut self, grace: Option<Duration>, now: Instant, out: &mut Vec<Action<L>>) {
         if !matches!(self.phase, Phase::Failed(_)) {
-            self.phase = Phase::Closing(grace.map(|grace| now + grace));
+            self.phase = Phase::Closing(grace.map(|grace| after(now, grace)));
         }
         self.settle(now, out);
     }
@@ -427,7 +433,7 @@ impl<L: Load> Supervisor<L> {
             *since = now;
         }
         seat.served += 1;
-        seat.retiring |= self.policy.recycle_after.is_some_and(|most| seat.served >= most);
+        seat.retiring |= self.policy.recycle_after.is_some_and(|most| seat.served >= most.get());
         seat.jobs.remove(place)
     }
 
@@ -444,19 +450,18 @@ impl<L: Load> Supervisor<L> {
         } else if job.attempts >= self.policy.max_attempts {
             out.push(Action::Fail(job.load, Failure { cause, attempts: job.attempts }));
         } else {
-            job.alone = true;
-            self.suspects.push_front(job);
+            self.put_back(job);
         }
     }
 
     fn suspect_each(&mut self, job: Job<L>) {
         let Job { load, attempts, outside_kills, .. } = job;
-        let alone = |load| Job { load, sequence: 0, attempts, outside_kills, alone: true };
+        let alone = |load| Job { load, sequence: 0, attempts, outside_kills };
         self.suspects.extend(load.split().into_iter().map(alone));
     }
 
     fn put_back(&mut self, job: Job<L>) {
-        if job.alone { self.suspects.push_front(job) } else { self.waiting.push_front(job) }
+        if job.is_suspect() { self.suspects.push_front(job) } else { self.waiting.push_front(job) }
     }
 
     /// A death that says that something is wrong with the pool, and not with one job.
@@ -481,7 +486,7 @@ impl<L: Load> Supervisor<L> {
             0 | 1 => Duration::ZERO,
             many => Duration::from_millis(50 << many.min(6)),
         };
-        seat.state = State::Empty { from: now + wait };
+        seat.state = State::Empty { from: after(now, wait) };
         seat.served = 0;
         seat.retiring = false;
         seat.quick = false;
@@ -516,11 +521,12 @@ impl<L: Load> Supervisor<L> {
         let mut jobs: Vec<Job<L>> = self.suspects.drain(..).chain(self.waiting.drain(..)).collect();
         for number in 0..self.seats.len() {
             let held = std::mem::take(&mut self.seats[number].jobs);
-            let busy = !held.is_empty() || matches!(self.seats[number].state, State::Starting { .. });
-            jobs.extend(held);
-            if busy {
-                self.leave(number, now, Duration::ZERO, out);
+            match self.seats[number].state {
+                State::Starting { .. } => self.kill(number, Cause::ShutDown, out),
+                _ if !held.is_empty() => self.leave(number, now, Duration::ZERO, out),
+                _ => {}
             }
+            jobs.extend(held);
         }
         for job in jobs {
             let failure = Failure { cause: cause.clone(), attempts: job.attempts };
@@ -530,8 +536,8 @@ impl<L: Load> Supervisor<L> {
 
     fn leave(&mut self, seat: usize, now: Instant, grace: Duration, out: &mut Vec<Action<L>>) {
         let state = &mut self.seats[seat].state;
-        if matches!(state, State::Starting { .. } | State::Ready { .. }) {
-            *state = State::Leaving { deadline: now + grace, terminated: false };
+        if matches!(state, State::Ready { .. }) {
+            *state = State::Leaving { deadline: after(now, grace), terminated: false };
             out.push(Action::Ask(seat));
         }
     }
@@ -540,10 +546,10 @@ impl<L: Load> Supervisor<L> {
         let seat = &self.seats[seat];
         match seat.state {
             State::Empty { from: at }
-            | State::Starting { deadline: at }
             | State::Gone { deadline: at }
             | State::Leaving { deadline: at, .. } => Some(at),
-            State::Ready { since } if !seat.jobs.is_empty() => Some(since + self.policy.timeout?),
+            State::Starting { deadline } => deadline,
+            State::Ready { since } if !seat.jobs.is_empty() => Some(after(since, self.policy.timeout?)),
             State::Ready { .. } | State::Dying(_) | State::Closed => None,
         }
     }
@@ -566,7 +572,8 @@ impl<L: Load> Supervisor<L> {
                 self.kill(seat, Cause::Protocol("it closed its connection and went on".into()), out);
             }
             State::Leaving { terminated: false, .. } => {
-                self.seats[seat].state = State::Leaving { deadline: now + TERMINATE_GRACE, terminated: true };
+                self.seats[seat].state =
+                    State::Leaving { deadline: after(now, TERMINATE_GRACE), terminated: true };
                 out.push(Action::Terminate(seat));
             }
             State::Leaving { terminated: true, .. } => self.kill(seat, Cause::ShutDown, out),
@@ -585,11 +592,12 @@ impl<L: Load> Supervisor<L> {
             match seat.state {
                 State::Empty { .. } if over => seat.state = State::Closed,
                 State::Empty { from } if from <= now => {
-                    seat.state = State::Starting { deadline: now + self.policy.start_timeout };
-                    self.started += 1;
+                    seat.state = State::Starting { deadline: Some(after(now, self.policy.start_timeout)) };
                     out.push(Action::Spawn(number));
                 }
-                State::Ready { .. } | State::Starting { .. } if over => self.leave(number, now, grace, out),
+                State::Ready { .. } if over => self.leave(number, now, grace, out),
+                // It has nothing to finish, and does not listen while it loads.
+                State::Starting { .. } if over => self.kill(number, Cause::ShutDown, out),
                 State::Ready { .. } if seat.retiring && seat.jobs.is_empty() => {
                     self.leave(number, now, grace, out);
                 }
@@ -617,13 +625,13 @@ impl<L: Load> Supervisor<L> {
 
     /// A seat whose worker can take another job, and has fewer than `depth`.
     fn free_seat(&self, depth: usize) -> Option<usize> {
-        let share = self.policy.recycle_after.unwrap_or(u64::MAX);
+        let share = self.policy.recycle_after.map_or(u64::MAX, NonZeroU64::get);
         self.seats.iter().position(|seat| {
             matches!(seat.state, State::Ready { .. })
                 && !seat.retiring
                 && seat.served + (seat.jobs.len() as u64) < share
                 && seat.jobs.len() < depth
-                && (seat.jobs.is_empty() || (seat.quick && seat.jobs.iter().all(|job| !job.alone)))
+                && (seat.jobs.is_empty() || (seat.quick && !seat.jobs.iter().any(Job::is_suspect)))
         })
     }
 
@@ -639,8 +647,16 @@ impl<L: Load> Supervisor<L> {
     }
 }
 
+/// A time from now; one too far away to be told is a lifetime away.
+fn after(now: Instant, time: Duration) -> Instant {
+    const LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(time.min(LIFETIME)).unwrap_or(now)
+}
+
 fn cause_of(was: &State, death: &Death) -> Cause {
     match (was, death.end) {
+        // A worker that broke the protocol may have been about to die of something else.
+        (State::Dying(Cause::Protocol(_)), End::Signal(signal)) if signal != 9 => Cause::Signal(signal),
         (State::Dying(cause), _) => cause.clone(),
         (_, End::Signal(9)) if death.out_of_memory => Cause::OutOfMemory,
         (_, End::Signal(signal)) => Cause::Signal(signal),

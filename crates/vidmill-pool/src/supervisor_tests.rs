@@ -331,7 +331,7 @@ fn start_and_work_have_deadlines() {
 
 #[test]
 fn workers_are_replaced_after_their_share() {
-    let mut stage = Stage::ready(1, Policy { recycle_after: Some(2), ..Policy::default() });
+    let mut stage = Stage::ready(1, Policy { recycle_after: NonZeroU64::new(2), ..Policy::default() });
     (0..5).for_each(|number| stage.submit(&[number]));
     stage.answer(0);
     stage.answer(0);
@@ -367,6 +367,63 @@ fn memory_has_a_limit_that_replaces_and_one_that_kills() {
     }
     assert_eq!(stage.failed.len(), 1);
     assert_eq!(stage.failed[0].1.cause, Cause::MemoryLimit { used: 9999, limit: 1000 });
+}
+
+#[test]
+fn a_limit_below_what_a_worker_needs_at_rest_fails_the_pool() {
+    let mut stage = Stage::ready(1, Policy { memory_limit: Some(1000), ..Policy::default() });
+    stage.submit(&[0]);
+    let running = stage.running(0);
+    stage.die(0, End::Signal(9), running);
+    for _ in 0..5 {
+        stage.supervisor.uses_memory(0, 1200, stage.now, &mut stage.actions);
+        stage.act();
+        stage.die(0, End::Signal(9), 0);
+        stage.wait(10 * SECOND);
+    }
+    let reason = stage.supervisor.failure().expect("it cannot work");
+    assert!(reason.contains("took 0 MiB of memory"), "{reason}");
+}
+
+#[test]
+fn who_is_up_has_time_to_wait_for_its_memory() {
+    let mut stage = Stage::new(2, Policy::default());
+    stage.supervisor.introduced(0);
+    stage.supervisor.introduced(1);
+    stage.wait(10_000 * SECOND);
+    assert_eq!(stage.supervisor.failure(), None);
+    // What comes now is a death like any other.
+    stage.die(1, End::Exit(1), 0);
+    assert_eq!(stage.supervisor.failure(), None);
+    stage.become_ready(0);
+    stage.submit(&[0]);
+    assert_eq!(stage.jobs(0), 1);
+}
+
+#[test]
+fn times_without_end_are_no_trouble() {
+    let policy = Policy {
+        start_timeout: Duration::MAX,
+        timeout: Some(Duration::MAX),
+        leave_grace: Duration::MAX,
+        ..Policy::default()
+    };
+    let mut stage = Stage::ready(1, policy);
+    stage.submit(&[0]);
+    stage.supervisor.close(Some(Duration::MAX), stage.now, &mut stage.actions);
+    stage.wait(SECOND);
+    stage.answer(0);
+    assert_eq!(stage.asked, 1);
+}
+
+#[test]
+fn closing_kills_who_is_still_loading() {
+    let mut stage = Stage::new(1, Policy::default());
+    stage.supervisor.close(None, stage.now, &mut stage.actions);
+    stage.act();
+    assert_eq!((stage.asked, stage.killed), (0, 1));
+    stage.die(0, End::Signal(9), 0);
+    assert!(stage.supervisor.is_closed());
 }
 
 #[test]
@@ -425,7 +482,7 @@ proptest! {
         seats in 1_usize..4,
         events in prop::collection::vec((0_u8..12, any::<prop::sample::Index>()), 1..200),
     ) {
-        let policy = Policy { timeout: Some(SECOND), recycle_after: Some(7), ..Policy::default() };
+        let policy = Policy { timeout: Some(SECOND), recycle_after: NonZeroU64::new(7), ..Policy::default() };
         let mut stage = Stage::ready(seats, policy);
         let mut submitted = 0_u32;
         for (event, index) in events {

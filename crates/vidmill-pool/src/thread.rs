@@ -93,15 +93,41 @@ impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
         }
     }
 
+    /// Runs a batch; if that fails, each of its items alone.
     fn run(
         &self,
         worker: &mut Result<W, StartError>,
         items: &[W::Item],
         input: &Input,
     ) -> Vec<Result<W::Output, Failure>> {
+        let cause = match self.try_run(worker, items, input) {
+            Ok(outputs) => return outputs.into_iter().map(Ok).collect(),
+            Err(cause) => cause,
+        };
+        if items.len() == 1 || !matches!(cause, Cause::Raised(_)) {
+            return items.iter().map(|_| Err(Failure { cause: cause.clone(), attempts: 1 })).collect();
+        }
+        let bytes = input.len() / items.len();
+        let alone = |(number, item)| {
+            let input = input.part(number * bytes..(number + 1) * bytes);
+            let result = self.try_run(worker, std::slice::from_ref(item), &input);
+            result.map_err(|cause| Failure { cause, attempts: 2 }).and_then(|mut outputs| {
+                let nothing = || Cause::Raised("the worker gave no output".into());
+                outputs.pop().ok_or_else(|| Failure { cause: nothing(), attempts: 2 })
+            })
+        };
+        items.iter().enumerate().map(alone).collect()
+    }
+
+    fn try_run(
+        &self,
+        worker: &mut Result<W, StartError>,
+        items: &[W::Item],
+        input: &Input,
+    ) -> Result<Vec<W::Output>, Cause> {
         let cause = match worker {
             Ok(worker) => match catch_unwind(AssertUnwindSafe(|| worker.run(items, input))) {
-                Ok(outputs) if outputs.len() == items.len() => return outputs.into_iter().map(Ok).collect(),
+                Ok(outputs) if outputs.len() == items.len() => return Ok(outputs),
                 Ok(outputs) => {
                     let (given, wanted) = (outputs.len(), items.len());
                     Cause::Raised(format!("the worker gave {given} outputs for {wanted} items"))
@@ -114,8 +140,7 @@ impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
             tracing::warn!(%cause, "the worker is replaced");
             *worker = self.build();
         }
-        let failure = || Err(Failure { cause: cause.clone(), attempts: 1 });
-        items.iter().map(|_| failure()).collect()
+        Err(cause)
     }
 
     fn build(&self) -> Result<W, StartError> {
@@ -184,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_fails_its_own_batch_alone() {
+    fn a_panic_fails_its_own_item_alone() {
         let results = run(100, 2, |job| job % 10 == 3);
         assert_eq!(results.len(), 100);
         for (job, result) in results {
-            if job % 10 == 2 || job % 10 == 3 {
-                let cause = Cause::Raised(format!("the worker panicked: poison {}", job / 10 * 10 + 3));
-                assert_eq!(result, Err(Failure { cause, attempts: 1 }));
+            if job % 10 == 3 {
+                let cause = Cause::Raised(format!("the worker panicked: poison {job}"));
+                assert_eq!(result, Err(Failure { cause, attempts: 2 }));
             } else {
                 assert_eq!(result, Ok(16 * (job % 200)));
             }

@@ -301,7 +301,7 @@ fn a_worker_that_takes_too_much_memory_is_stopped() {
 }
 
 fn workers_are_recycled() {
-    let pool = pool(1, Policy { recycle_after: Some(10), ..Policy::default() });
+    let pool = pool(1, Policy { recycle_after: std::num::NonZeroU64::new(10), ..Policy::default() });
     let processes: std::collections::BTreeSet<u64> = (0..40).map(|_| number(order(&pool, "pid"))).collect();
     assert_eq!(processes.len(), 4);
 }
@@ -422,7 +422,7 @@ fn nothing_is_lost_when_workers_are_killed_at_random() {
 /// Faster than any operator's hand: workers die while they start, while they work and while they answer.
 fn nothing_is_lost_when_workers_are_killed_all_the_time() {
     leaves_nothing(|| {
-        under_fire(Signal::KILL, 2..12, 800, Policy::default());
+        under_fire(Signal::KILL, 2..12, 2000, Policy::default());
     });
 }
 

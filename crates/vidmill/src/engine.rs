@@ -26,7 +26,11 @@ pub(crate) type BoxedExecutor = Box<dyn Executor<Ticket, ModelWorker>>;
 pub(crate) enum Engine {
     InProcess(Arc<Model>),
     /// This process never loads the model, nor the runtime: whatever they do, they do to a worker.
-    Isolated(Processes<Ticket, ModelWorker>, Box<Description>),
+    Isolated {
+        processes: Processes<Ticket, ModelWorker>,
+        count: usize,
+        description: Box<Description>,
+    },
 }
 
 /// Everything that a worker process is built from.
@@ -38,7 +42,7 @@ struct Recipe {
 }
 
 /// Worker processes on their way.
-pub(crate) struct Launched(Option<Processes<Ticket, ModelWorker>>);
+pub(crate) struct Launched(Option<(Processes<Ticket, ModelWorker>, usize)>);
 
 impl Launched {
     /// Starts worker processes, if there are to be any, so that they load the model while the sources are looked at.
@@ -53,30 +57,32 @@ impl Launched {
         let program = Program { start, ..isolation.program.clone() };
         let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
         let printer = Printer::to_standard_error();
-        Ok(Self(Some(Processes::launch(count, program, policy(isolation), printer)?)))
+        let processes = Processes::launch(count, program, policy(isolation), printer)?;
+        Ok(Self(Some((processes, count))))
     }
 
     /// The model, when it is loaded.
     pub fn finish(self, options: &Options, load: &LoadOptions) -> Result<Engine, RunError> {
-        let Some(processes) = self.0 else {
+        let Some((processes, count)) = self.0 else {
             return Ok(Engine::InProcess(Arc::new(Model::open(&options.model, load)?)));
         };
         let introduction = processes.introduction()?;
         let description = serde_json::from_slice(&introduction).map_err(|error| {
             StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
         })?;
-        Ok(Engine::Isolated(processes, description))
+        Ok(Engine::Isolated { processes, count, description })
     }
 }
 
-/// Workers that have to be started before the model is known: one for each core's share, but one in all on a GPU.
+/// Workers that have to be started before the model is known: one for each core's share, but one in all where one
+/// session keeps the device busy.
 fn likely_workers(load: &LoadOptions, cores: usize) -> usize {
-    let on_gpu = match load.device {
-        Device::Cpu | Device::OpenVino => false,
+    let one_is_enough = match load.device {
+        Device::Cpu => false,
         Device::Auto => std::path::Path::new("/dev/nvidiactl").exists(),
-        Device::Cuda(_) | Device::TensorRt(_) => true,
+        Device::Cuda(_) | Device::TensorRt(_) | Device::OpenVino => true,
     };
-    if on_gpu { 1 } else { cores.div_ceil(load.threads.max(1)) }
+    if one_is_enough { 1 } else { cores.div_ceil(load.threads.max(1)) }
 }
 
 fn policy(isolation: &Isolation) -> Policy {
@@ -93,7 +99,15 @@ impl Engine {
     pub fn description(&self) -> &Description {
         match self {
             Self::InProcess(model) => model.description(),
-            Self::Isolated(_, description) => description,
+            Self::Isolated { description, .. } => description,
+        }
+    }
+
+    /// How many worker processes run already.
+    pub fn launched(&self) -> Option<usize> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Isolated { count, .. } => Some(*count),
         }
     }
 
@@ -101,7 +115,7 @@ impl Engine {
     pub fn slots(&self, choice: &Parallelism) -> Result<Slots, RunError> {
         Ok(match self {
             Self::InProcess(_) => Slots::new(choice.slots, choice.slot_bytes)?,
-            Self::Isolated(..) => Slots::shared(choice.slots, choice.slot_bytes)?,
+            Self::Isolated { .. } => Slots::shared(choice.slots, choice.slot_bytes)?,
         })
     }
 
@@ -109,7 +123,7 @@ impl Engine {
     pub fn usage(&self) -> Option<Arc<Mutex<Usage>>> {
         match self {
             Self::InProcess(_) => None,
-            Self::Isolated(processes, _) => Some(processes.usage()),
+            Self::Isolated { processes, .. } => Some(processes.usage()),
         }
     }
 
@@ -139,7 +153,7 @@ impl Engine {
                 };
                 Ok(Box::new(Threads::start(choice.workers, build, deliver)?))
             }
-            Self::Isolated(processes, _) => {
+            Self::Isolated { processes, .. } => {
                 processes.attach(slots, output_bytes(choice.batch, max_det), deliver)?;
                 Ok(Box::new(processes))
             }

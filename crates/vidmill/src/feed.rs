@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use vidmill_image::{Geometry, Preprocess, TensorSpec};
 use vidmill_pool::{FreeSlot, Slots};
 use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe, Rational, Timestamp};
@@ -92,9 +92,9 @@ impl Line {
 }
 
 impl LineEnd {
-    /// Whether nothing is under way: all that entered has been reported.
+    /// Whether the reader is there and nothing is under way: all that entered has been reported.
     pub fn is_idle(&self) -> bool {
-        self.permits.is_empty()
+        self.permits.is_empty() && self.permits.try_recv() != Err(TryRecvError::Disconnected)
     }
 
     /// An event has been reported: another may enter.
@@ -155,6 +155,10 @@ impl Feeder {
             self.report(Event::Closed { number, closing: Box::new(closing) });
         }
         self.submit();
+        // First the line: who keeps the books then knows that only the workers' end is to be waited for.
+        let Self { line, executor, .. } = self;
+        drop(line);
+        drop(executor);
     }
 
     fn read_source(&mut self, number: usize, mut reader: Reader) -> Closing {

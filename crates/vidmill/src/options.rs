@@ -1,6 +1,6 @@
 //! What a run is asked to do, and the choices made for what was left open.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct Isolation {
     /// Bytes of memory of its own above which a worker is replaced; one that grows to half as much again is killed.
     pub memory_limit: Option<u64>,
     /// A worker is replaced after so many batches.
-    pub recycle_after: Option<u64>,
+    pub recycle_after: Option<NonZeroU64>,
 }
 
 impl Default for Isolation {
@@ -71,6 +71,7 @@ impl Parallelism {
         plan: &TaskPlan,
         on_cpu: bool,
         cores: usize,
+        launched: Option<usize>,
     ) -> Result<Self, RunError> {
         let asked = options.batch.map(NonZeroUsize::get);
         let batch = match plan.batch() {
@@ -82,7 +83,8 @@ impl Parallelism {
         };
         let isolated = options.isolate.is_some();
         let sessions = if on_cpu { cores.div_ceil(threads.max(1)) } else { 1 };
-        let workers = options.workers.map_or(sessions, NonZeroUsize::get);
+        // Processes run already; nobody could say how many would be best before the model was known.
+        let workers = launched.unwrap_or_else(|| options.workers.map_or(sessions, NonZeroUsize::get));
         Ok(Self {
             workers,
             batch,

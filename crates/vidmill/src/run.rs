@@ -41,7 +41,7 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
     let on_cpu = model.runtime.provider.starts_with("CPU");
-    let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores)?;
+    let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
     let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
