@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::low_level;
 
 use crate::memory::{Word, Words};
@@ -14,6 +14,8 @@ const TERMINATED: i32 = 128 + SIGTERM;
 
 /// From now on SIGINT and SIGTERM, which a terminal or a service manager sends to everything that belongs to a job, do not
 /// end this process: what it holds is finished. Only when the supervisor has said so on the desk does SIGTERM end it.
+///
+/// Nor does SIGXFSZ: a limit on file size is an error of the write that meets it.
 ///
 /// These are handlers and not ignored signals, which programs that the worker starts would inherit.
 pub(crate) fn outlast_interruptions(desk: &Arc<OnceLock<Words>>) -> io::Result<()> {
@@ -28,6 +30,7 @@ pub(crate) fn outlast_interruptions(desk: &Arc<OnceLock<Words>>) -> io::Result<(
     unsafe {
         low_level::register(SIGTERM, leave)?;
         low_level::register(SIGINT, || {})?;
+        low_level::register(SIGXFSZ, || {})?;
     }
     Ok(())
 }

@@ -17,6 +17,9 @@ use crate::executor::{Cause, Failure};
 
 /// How often a job may meet a SIGKILL from outside before it is suspect.
 const OUTSIDE_KILLS: u32 = 5;
+/// SIGINT and SIGTERM, which workers outlast as soon as they listen. Until then they are ended by what a terminal sends to
+/// its group, in which they begin.
+const INTERRUPTIONS: [i32; 2] = [2, 15];
 /// So many SIGKILLs from outside without one result end the pool.
 const MOST_OUTSIDE_KILLS: usize = 200;
 /// Jobs that a worker may hold: one that it is at, one that waits, so that it need not wait for the supervisor.
@@ -135,7 +138,7 @@ enum State {
     /// Asked to leave.
     Leaving { deadline: Instant, terminated: bool },
     /// It has closed its socket; its death notice should follow.
-    Gone { deadline: Instant },
+    Gone { deadline: Instant, was_ready: bool },
     /// Killed by us; the death notice has not come yet.
     Dying(Cause),
     /// There is none, and no other follows.
@@ -311,7 +314,8 @@ impl<L: Load> Supervisor<L> {
     pub fn hung_up(&mut self, seat: usize, now: Instant) {
         let state = &mut self.seats[seat].state;
         if matches!(state, State::Starting { .. } | State::Ready { .. }) {
-            *state = State::Gone { deadline: after(now, HANG_UP_GRACE) };
+            let was_ready = matches!(state, State::Ready { .. });
+            *state = State::Gone { deadline: after(now, HANG_UP_GRACE), was_ready };
         }
     }
 
@@ -335,7 +339,12 @@ impl<L: Load> Supervisor<L> {
         let was = std::mem::replace(&mut self.seats[seat].state, State::Closed);
         let jobs = std::mem::take(&mut self.seats[seat].jobs);
         let cause = cause_of(&was, &death);
-        let outside = cause == Cause::Signal(9);
+        let starting = matches!(was, State::Starting { .. } | State::Gone { was_ready: false, .. });
+        let outside = match cause {
+            Cause::Signal(9) => true,
+            Cause::Signal(number) => starting && INTERRUPTIONS.contains(&number),
+            _ => false,
+        };
         let mut is_retry = false;
         // Back to front, so that they come to stand in their old order.
         for job in jobs.into_iter().rev() {
@@ -546,7 +555,7 @@ impl<L: Load> Supervisor<L> {
         let seat = &self.seats[seat];
         match seat.state {
             State::Empty { from: at }
-            | State::Gone { deadline: at }
+            | State::Gone { deadline: at, .. }
             | State::Leaving { deadline: at, .. } => Some(at),
             State::Starting { deadline } => deadline,
             State::Ready { since } if !seat.jobs.is_empty() => Some(after(since, self.policy.timeout?)),

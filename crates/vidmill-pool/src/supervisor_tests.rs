@@ -427,6 +427,20 @@ fn closing_kills_who_is_still_loading() {
 }
 
 #[test]
+fn a_worker_that_is_interrupted_before_it_listens_is_replaced() {
+    let mut stage = Stage::new(1, Policy::default());
+    for signal in [2, 15, 2, 15, 2, 15] {
+        stage.supervisor.hung_up(0, stage.now);
+        stage.die(0, End::Signal(signal), 0);
+    }
+    assert_eq!(stage.supervisor.failure(), None);
+    stage.become_ready(0);
+    stage.submit(&[0]);
+    stage.answer(0);
+    assert_eq!(stage.done, [0]);
+}
+
+#[test]
 fn closing_finishes_the_work_then_asks_terminates_and_kills() {
     let mut stage = Stage::ready(1, Policy::default());
     stage.submit(&[0]);
