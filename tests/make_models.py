@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from onnx_graph import Graph
 
 STRIDES = (8, 16, 32)
@@ -31,6 +31,7 @@ class Spec:
     seed: int = 1
     metadata: dict = field(default_factory=dict, hash=False)
     nan_below: float | None = None  # outputs are NaN where the mean of the input lies below
+    white: str | None = None  # what white pictures do to whoever runs the model: see `spellbound`
 
 
 class Network:
@@ -291,6 +292,8 @@ def build(spec, calibration):
     for name, (value, shape) in FAMILIES[spec.family](network, x).items():
         if spec.nan_below is not None:
             value = poisoned(graph, x, value, spec.nan_below)
+        if spec.white is not None:
+            value = spellbound(graph, x, value, spec.white)
         element = TensorProto.FLOAT
         if spec.element == "f16":
             element = TensorProto.FLOAT16
@@ -307,9 +310,42 @@ def poisoned(graph, x, value, threshold):
     return graph.emit("Add", [value, graph.emit("Unsqueeze", [nan, graph.ints(1, 2)])])
 
 
+# A mean that white pictures have, letterboxed or not, and others do not.
+WHITE = 0.6
+
+
+def spellbound(graph, x, value, how):
+    """`value`, unchanged; but a batch with a white picture never ends (`hangs`), or takes memory without end (`grows`)."""
+    means = graph.emit("ReduceMean", [x, graph.ints(1, 2, 3)], keepdims=0)
+    is_white = graph.emit("Greater", [graph.emit("ReduceMax", [means], keepdims=0), graph.float(WHITE)])
+    turns = graph.constant(np.array(2**60)), graph.constant(np.array(0))
+    turns = graph.emit("Where", [is_white, *turns])
+    # What is carried from turn to turn stays nought.
+    body = Graph()
+    body.count = graph.count
+    body.input("turn", [], TensorProto.INT64)
+    body.input("go_on", [], TensorProto.BOOL)
+    if how == "hangs":
+        begin = graph.float(0)
+        body.input("carried", [])
+        body.output("carried_on", body.emit("Mul", ["carried", body.float(0.5)]), [])
+    else:
+        begin = graph.constant(np.zeros(1, np.float32))
+        body.input("carried", ["any"])
+        block = body.emit("ConstantOfShape", [body.ints(8 << 20)])  # 32 MiB
+        body.output("carried_on", body.emit("Concat", ["carried", block], axis=0), ["more"])
+    body.output("go_on_then", "go_on", [], TensorProto.BOOL)
+    body.outputs.reverse()
+    loop = helper.make_graph(body.nodes, "spell", body.inputs, body.outputs, body.initializers)
+    graph.count = body.count
+    carried = graph.emit("Loop", [turns, graph.constant(np.array(True)), begin], body=loop)
+    nought = graph.emit("ReduceMax", [carried], keepdims=0)
+    return graph.emit("Add", [value, nought])
+
+
 def calibrate(spec, frames):
     """Mean and deviation of every channel of the raw heads over `frames` (uint8 RGB, any size)."""
-    plain = replace(spec, element="f32", layout="nchw", batch=None, size=(160, 160), nan_below=None)
+    plain = replace(spec, element="f32", layout="nchw", batch=None, size=(160, 160), nan_below=None, white=None)
     model = build(plain, {})
     levels = [name for node in model.graph.node for name in node.output if name.startswith("head")]
     for name in levels:
@@ -355,6 +391,8 @@ MODELS = {
     "yolov8_dynamic_batch": Spec("yolov8", batch=None),
     "yolov8_dynamic": Spec("yolov8", batch=None, size=None),
     "yolov8_nan": Spec("yolov8", nan_below=0.3),
+    "yolov8_hangs": Spec("yolov8", batch=None, white="hangs"),
+    "yolov8_grows": Spec("yolov8", batch=None, white="grows"),
     "yolov8_end2end": Spec("yolov8-end2end"),
     "yolov5": Spec("yolov5"),
     "yolox": Spec("yolox", metadata=VIDMILL_YOLOX),
