@@ -396,21 +396,25 @@ def test_a_frame_that_takes_its_worker_with_it_fails_alone(
     assert [failure["frame"] for failure in manifest["failures"]] == WHITE
 
 
-def test_a_run_that_such_frames_ended_can_go_on(vidmill, plain, clips, models, tmp_path):
-    """Many in a row look like a pool that cannot work at all."""
+def test_a_whole_scene_of_such_frames_does_not_end_the_run(vidmill, plain, clips, models, tmp_path):
     white = list(range(5, 12))
     scene, out = whiten(clips / "h264.mp4", white, tmp_path / "scene.mkv"), tmp_path / "out.jsonl"
-    command = ("run", scene, "--model", models / "yolov8_hangs.onnx", *ISOLATE, "--timeout", 0.5, "--resume", "--out", out)
+    done = vidmill("run", scene, "--model", models / "yolov8_hangs.onnx", *ISOLATE, "--timeout", 0.5, "--out", out)
+    assert done.code == 3, done.err
     expected = support.read_jsonl(plain(scene, "--model", models / "yolov8_dynamic_batch.onnx"))
-    for _ in white:
-        done = vidmill(*command)
-        records = support.read_jsonl(out)
-        assert [r["frame"] for r in records] == list(range(len(records)))
-        if done.code == 3:
-            break
-        assert done.code == 1 and "5 workers died" in done.err, done.err
+    records = support.read_jsonl(out)
     assert [r["frame"] for r in records if r["status"] == "failed"] == white
     assert [r for r in records if r["status"] == "ok"] == [r for r in expected if r["frame"] not in white]
+    support.assert_balanced(manifest_of(out)["ledger"])
+
+
+def test_a_model_that_takes_every_worker_with_it_ends_the_run(vidmill, clips, models, tmp_path):
+    scene, out = whiten(clips / "h264.mp4", range(24), tmp_path / "white.mkv"), tmp_path / "out.jsonl"
+    done = vidmill("run", scene, "--model", models / "yolov8_hangs.onnx", *ISOLATE, "--timeout", 0.3, "--out", out)
+    assert done.code == 1 and "20 items in a row were given up" in done.err, done.err
+    records = support.read_jsonl(out)
+    assert [r["frame"] for r in records] == list(range(len(records)))
+    assert all(r["status"] == "failed" and r["attempts"] == 3 for r in records)
     support.assert_balanced(manifest_of(out)["ledger"])
 
 

@@ -1,5 +1,6 @@
 //! A worker process's side: from its first breath to its last.
 
+use std::ffi::CString;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -66,9 +67,21 @@ fn prepare(desk: &Arc<OnceLock<Words>>) -> io::Result<Socket> {
         return Err(io::Error::other("the process that started this worker is gone"));
     }
     signals::outlast_interruptions(desk)?;
+    name_after_program();
     // Where that is not allowed, the kernel chooses by size.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     Ok(Socket::from_fd(socket))
+}
+
+/// The kernel's own name for this process, which is "exe" otherwise: it stands in its log when it kills for memory.
+fn name_after_program() {
+    let name = std::env::args().next().unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let name: Vec<u8> = name.bytes().take(15).filter(|byte| *byte != 0).collect();
+    if let Ok(name) = CString::new(name) {
+        // It is of use to readers only.
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// A worker that is being served.

@@ -6,8 +6,8 @@
 //!   up to [`Policy::max_attempts`]; the others that it held go back to where they were.
 //! - A SIGKILL that neither we nor the kernel (for lack of memory) sent says nothing about the job: it is run again as it
 //!   was. Only when that happens to the same job more than [`OUTSIDE_KILLS`] times is it suspect as well.
-//! - Jobs that kill their workers are bounded by their attempts. What bounds a pool that cannot work at all is
-//!   [`Policy::restarts`]: so many deaths without one result in between, retries of suspects not counted.
+//! - Jobs that kill their workers are bounded by their attempts. What bounds a pool that cannot work at all, without one result in
+//!   between, is [`Policy::restarts`] for deaths that no job is to blame for, and [`Policy::most_given_up`] for jobs.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::executor::{Cause, Failure};
 
 /// How often a job may meet a SIGKILL from outside before it is suspect.
-const OUTSIDE_KILLS: u32 = 5;
+const OUTSIDE_KILLS: u32 = 20;
 /// SIGINT and SIGTERM, which workers outlast as soon as they listen. Until then they are ended by what a terminal sends to
 /// its group, in which they begin.
 const INTERRUPTIONS: [i32; 2] = [2, 15];
@@ -42,8 +42,10 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// Workers that an item may cost before it is given up.
     pub max_attempts: u32,
-    /// This many deaths within this time, and no result in between, end the pool.
+    /// This many deaths within this time that no item is to blame for, and no result in between, end the pool.
     pub restarts: (usize, Duration),
+    /// So many items given up, and no result in between, end the pool.
+    pub most_given_up: usize,
     /// A worker is replaced after so many batches.
     pub recycle_after: Option<NonZeroU64>,
     /// Bytes of memory of its own above which a worker is replaced as soon as it is free; at half as much again it is killed.
@@ -59,6 +61,7 @@ impl Default for Policy {
             timeout: None,
             max_attempts: 3,
             restarts: (5, Duration::from_secs(60)),
+            most_given_up: 20,
             recycle_after: None,
             memory_limit: None,
             leave_grace: Duration::from_secs(5),
@@ -170,8 +173,10 @@ pub(crate) struct Supervisor<L> {
     waiting: VecDeque<Job<L>>,
     /// Jobs that may have killed a worker: each goes alone to a worker that has no other.
     suspects: VecDeque<Job<L>>,
-    /// Deaths since the last result that no retry explains.
+    /// Deaths since the last result that no job is to blame for.
     deaths: VecDeque<Instant>,
+    /// Items given up since the last result.
+    given_up: usize,
     outside_kills: usize,
     next_sequence: u64,
     phase: Phase,
@@ -197,6 +202,7 @@ impl<L: Load> Supervisor<L> {
             waiting: VecDeque::new(),
             suspects: VecDeque::new(),
             deaths: VecDeque::new(),
+            given_up: 0,
             outside_kills: 0,
             next_sequence: 1,
             phase: Phase::Running,
@@ -280,6 +286,7 @@ impl<L: Load> Supervisor<L> {
     pub fn done(&mut self, seat: usize, sequence: u64, now: Instant, out: &mut Vec<Action<L>>) -> Option<L> {
         let job = self.answered(seat, sequence, now)?;
         self.deaths.clear();
+        self.given_up = 0;
         self.outside_kills = 0;
         self.settle(now, out);
         Some(job.load)
@@ -345,12 +352,12 @@ impl<L: Load> Supervisor<L> {
             Cause::Signal(number) => starting && INTERRUPTIONS.contains(&number),
             _ => false,
         };
-        let mut is_retry = false;
+        let mut is_explained = false;
         // Back to front, so that they come to stand in their old order.
         for job in jobs.into_iter().rev() {
             if job.sequence == death.running {
-                is_retry = job.is_suspect();
-                self.suspect(job, cause.clone(), outside, out);
+                is_explained = true;
+                self.suspect(job, &cause, outside, now, out);
             } else {
                 self.put_back(job);
             }
@@ -361,7 +368,7 @@ impl<L: Load> Supervisor<L> {
             if self.outside_kills >= MOST_OUTSIDE_KILLS {
                 self.fail(format!("workers were killed {MOST_OUTSIDE_KILLS} times without one result in between; {cause}"), now, out);
             }
-        } else if !asked && !is_retry {
+        } else if !asked && !is_explained {
             if !self.has_started {
                 let words = death.last_words.trim();
                 let words =
@@ -446,7 +453,15 @@ impl<L: Load> Supervisor<L> {
         seat.jobs.remove(place)
     }
 
-    fn suspect(&mut self, mut job: Job<L>, cause: Cause, outside: bool, out: &mut Vec<Action<L>>) {
+    /// A worker died at this job.
+    fn suspect(
+        &mut self,
+        mut job: Job<L>,
+        cause: &Cause,
+        outside: bool,
+        now: Instant,
+        out: &mut Vec<Action<L>>,
+    ) {
         if outside {
             job.outside_kills += 1;
             if job.outside_kills <= OUTSIDE_KILLS {
@@ -457,7 +472,17 @@ impl<L: Load> Supervisor<L> {
         if job.load.items() > 1 {
             self.suspect_each(job);
         } else if job.attempts >= self.policy.max_attempts {
-            out.push(Action::Fail(job.load, Failure { cause, attempts: job.attempts }));
+            let failure = Failure { cause: cause.clone(), attempts: job.attempts };
+            out.push(Action::Fail(job.load, failure));
+            self.given_up += 1;
+            let most = self.policy.most_given_up;
+            if self.given_up >= most {
+                let attempts = job.attempts;
+                let reason = format!(
+                    "{most} items in a row were given up, each after {attempts} workers ended at it; the last one: {cause}"
+                );
+                self.fail(reason, now, out);
+            }
         } else {
             self.put_back(job);
         }

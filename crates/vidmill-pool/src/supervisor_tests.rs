@@ -230,17 +230,45 @@ fn a_model_that_always_crashes_fails_the_pool() {
     while stage.supervisor.failure().is_none() {
         stage.crash(0);
         deaths += 1;
-        stage.wait(SECOND);
         if stage.supervisor.failure().is_none() {
             stage.become_ready(0);
         }
     }
-    assert!(deaths <= 15, "{deaths}");
-    assert!(stage.supervisor.failure().unwrap().contains("5 workers died within 60 s"));
+    assert_eq!(deaths, 20 * 3);
+    let reason = stage.supervisor.failure().unwrap();
+    assert!(reason.contains("20 items in a row were given up"), "{reason}");
     assert_eq!(stage.failed.len(), 100);
     assert!(stage.supervisor.is_closed());
     stage.submit(&[100]);
     assert!(matches!(&stage.failed[100].1.cause, Cause::PoolFailed(_)));
+}
+
+#[test]
+fn a_bad_scene_does_not_end_the_pool() {
+    let mut stage = Stage::ready(1, Policy::default());
+    (0..19).for_each(|number| stage.submit(&[number]));
+    stage.submit(&[19]);
+    for _ in 0..19 * 3 {
+        stage.crash(0);
+        stage.become_ready(0);
+    }
+    stage.answer(0);
+    assert_eq!(stage.done, [19]);
+    assert_eq!(stage.failed.len(), 19);
+    assert_eq!(stage.supervisor.failure(), None);
+}
+
+#[test]
+fn a_pool_whose_workers_die_for_no_reason_of_any_job_fails() {
+    let mut stage = Stage::ready(1, Policy::default());
+    stage.submit(&[0]);
+    for _ in 0..5 {
+        stage.die(0, End::Exit(1), 0);
+        stage.wait(SECOND);
+        stage.become_ready(0);
+    }
+    assert!(stage.supervisor.failure().unwrap().contains("5 workers died within 60 s"));
+    assert!(matches!(&stage.failed[0].1, Failure { cause: Cause::PoolFailed(_), attempts: 0 }));
 }
 
 #[test]
