@@ -1,16 +1,18 @@
 //! From what was typed to what is ready to run.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 
 use vidmill::image::Size;
 use vidmill::infer::{LoadOptions, TaskOptions};
+use vidmill::pool::Program;
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
 use vidmill::{Isolation, Options, OutputOptions};
 
 use crate::args::{DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
 
-pub fn options(args: &RunArgs) -> Options {
+pub fn options(args: &RunArgs, typed: &[OsString], worker: Option<Program>) -> Options {
     Options {
         sources: args.sources.clone(),
         model: args.model.clone(),
@@ -20,19 +22,19 @@ pub fn options(args: &RunArgs) -> Options {
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
-        isolate: args.isolation.isolate.then(|| isolation(&args.isolation)),
+        isolate: args.isolation.isolate.then(|| isolation(&args.isolation, worker)),
         resume: args.output.resume,
-        command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
     }
 }
 
-fn isolation(args: &IsolationArgs) -> Isolation {
+fn isolation(args: &IsolationArgs, worker: Option<Program>) -> Isolation {
     let usual = Isolation::default();
     Isolation {
+        program: worker.unwrap_or(usual.program),
         timeout: args.timeout.or(usual.timeout),
         memory_limit: args.worker_memory,
         recycle_after: args.recycle,
-        ..usual
     }
 }
 

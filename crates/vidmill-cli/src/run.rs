@@ -1,7 +1,9 @@
 //! `vidmill run`.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
+use vidmill::pool::Program;
 use vidmill::sink::SinkError;
 use vidmill::video::Damage;
 use vidmill::{Manifest, Progress, RunError, Stop};
@@ -12,7 +14,8 @@ use crate::progress::Display;
 use crate::signals::Signals;
 use crate::{complain, complain_with_hints, plan};
 
-pub fn run(args: &RunArgs) -> ExitStatus {
+/// `typed` is the command line, for the manifest; `worker` what worker processes run, unless it is this program.
+pub fn run(args: &RunArgs, typed: &[OsString], worker: Option<Program>) -> ExitStatus {
     let stop = Stop::default();
     let signals = match Signals::listen(&stop) {
         Ok(signals) => signals,
@@ -23,7 +26,7 @@ pub fn run(args: &RunArgs) -> ExitStatus {
     };
     let progress = Arc::new(Progress::default());
     let display = Display::begin(args.progress, args.quiet, &progress);
-    let result = vidmill::run(&plan::options(args), &stop, &progress);
+    let result = vidmill::run(&plan::options(args, typed, worker), &stop, &progress);
     display.end();
     match result {
         Ok(manifest) => {

@@ -27,5 +27,5 @@ pub use inspect::{Dim, Element, ModelInfo, TensorInfo};
 pub use labels::Labels;
 pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
-pub use predictor::{Outputs, Predictor, TensorView};
+pub use predictor::{Outputs, Predictor, TensorPredictor, TensorView};
 pub use task::{Batch, Detection, TaskKind, TaskOptions, TaskPlan};

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use vidmill_image::TensorSpec;
 
 use crate::runtime::onnxruntime::{
-    OrtPredictor, Recipe, Runtime, describe, guarded, open as open_session, summarise_file,
+    OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session, summarise_file,
 };
 use crate::task::ImageInput;
-use crate::{Device, Error, ModelInfo, Precision, Predictor};
+use crate::{Device, Error, ModelInfo, Precision, Predictor, TensorPredictor};
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -140,16 +140,31 @@ impl Model {
     pub fn session(&self, input: &TensorSpec) -> Result<Box<dyn Predictor>, Error> {
         let image = ImageInput::of(self.info())?;
         image.check(input, self.info())?;
+        Ok(Box::new(OrtPredictor::new(self.next_session()?, input, image.batch)))
+    }
+
+    /// The same for tensors of any shape, for models of one input, be it a picture or not.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the model has not exactly one input; otherwise as [`Model::open`].
+    pub fn tensor_session(&self) -> Result<Box<dyn TensorPredictor>, Error> {
+        let inputs = self.info().inputs.len();
+        if inputs != 1 {
+            let reason = format!("it has {inputs} inputs, one is expected");
+            return Err(Error::Input { reason, signature: self.info().signature() });
+        }
+        Ok(Box::new(OrtTensors::new(self.next_session()?)))
+    }
+
+    /// The session that was made first, or another one.
+    fn next_session(&self) -> Result<Session, Error> {
         let ready = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let session = match ready {
-            Some(session) => session,
-            None => {
-                let session = self.recipe.session(Runtime::get(None)?)?;
-                self.check_unchanged()?;
-                session
-            }
-        };
-        Ok(Box::new(OrtPredictor::new(session, input, image.batch)))
+        if let Some(session) = ready {
+            return Ok(session);
+        }
+        let session = self.recipe.session(Runtime::get(None)?)?;
+        self.check_unchanged()?;
+        Ok(session)
     }
 }
 

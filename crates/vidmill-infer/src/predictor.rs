@@ -1,5 +1,7 @@
 //! What runs a model: bytes in, named tensors out.
 
+use vidmill_image::ElementType;
+
 use crate::Error;
 
 /// Runs a model on batches. One predictor belongs to one worker; several of them run side by side.
@@ -18,6 +20,19 @@ pub trait Predictor: Send {
     /// [`Error::BatchSize`], [`Error::InputBytes`] and [`Error::InputAlignment`] before anything runs;
     /// [`Error::Predict`] when the runtime fails. The predictor can be used again after any of them.
     fn predict(&mut self, input: &[u8], batch: usize) -> Result<Outputs<'_>, Error>;
+}
+
+/// Runs a model of one input on tensors as they are, whatever they mean.
+pub trait TensorPredictor: Send {
+    /// Runs the model on one tensor: `shape`, outermost dimension first, of which the first counts the batch, and its elements in
+    /// native byte order, at an address that is aligned to them. It is read where it lies, without a copy.
+    ///
+    /// The outputs are valid until the next call.
+    ///
+    /// # Errors
+    /// [`Error::InputAlignment`] before anything runs; [`Error::Predict`] when the bytes do not make up the shape, the model does
+    /// not take it, or the runtime fails. It can be used again after any of them.
+    fn run(&mut self, element: ElementType, shape: &[usize], input: &[u8]) -> Result<Outputs<'_>, Error>;
 }
 
 /// One output tensor as `f32` (other number types are converted).

@@ -34,7 +34,7 @@ pub use options::{Isolation, Options};
 pub use outputs::OutputOptions;
 pub use progress::{Progress, Snapshot, Stop};
 pub use resume::ResumeError;
-pub use run::run;
+pub use run::{run, run_with};
 pub use stage::StageSeconds;
 pub use vidmill_pool::is_worker;
 pub use {vidmill_image as image, vidmill_infer as infer, vidmill_pool as pool, vidmill_video as video};

@@ -12,14 +12,14 @@ use crate::error::RunError;
 use crate::manifest::Manifest;
 use crate::record::Record;
 use crate::resume::Resumed;
-use crate::sink::{self, Format, STANDARD_OUTPUT, Sink, SinkError};
+use crate::sink::{self, Format, NOWHERE, STANDARD_OUTPUT, Sink, SinkError};
 use crate::source::{Source, SourceKind};
 use crate::stage::{Clocks, Stage};
 
 /// What the user asked to be written.
 #[derive(Clone, Debug)]
 pub struct OutputOptions {
-    /// Results: a file, a folder, or `-` for standard output.
+    /// Results: a file, a folder, `-` for standard output, or [`NOWHERE`].
     pub out: PathBuf,
     /// Annotated video or pictures: a file or a folder.
     pub annotate: Option<PathBuf>,
@@ -44,6 +44,9 @@ pub(crate) enum Annotates {
     Pictures,
 }
 
+/// Takes every record as it is written.
+pub(crate) type Tap = Box<dyn FnMut(&Record)>;
+
 /// Everything that is open for writing.
 pub(crate) struct Outputs {
     plan: Plan,
@@ -52,6 +55,7 @@ pub(crate) struct Outputs {
     /// One sink for all sources; without it, each source has its own.
     shared: Option<Box<dyn Sink>>,
     current: Current,
+    tap: Option<Tap>,
     annotation_error: Option<vidmill_video::Error>,
     /// Whether that is so of the current source, or of one whose records go to the same output.
     has_failed_to_draw: bool,
@@ -105,7 +109,7 @@ impl Plan {
 
     /// The file of records that all sources share, if they do.
     pub fn shared(&self) -> Option<&Path> {
-        (!self.to_folder && self.out.as_os_str() != STANDARD_OUTPUT).then_some(&self.out)
+        (!self.to_folder && is_file(&self.out)).then_some(&self.out)
     }
 
     /// The source's own file of records, if it has one.
@@ -136,10 +140,13 @@ impl Outputs {
         resumed: Arc<Resumed>,
         class_names: Arc<[String]>,
         clocks: Arc<Clocks>,
+        tap: Option<Tap>,
     ) -> Result<Self, RunError> {
         plan.folders.iter().try_for_each(|folder| make_folder(folder))?;
         let shared = if plan.to_folder {
             make_folder(&plan.out)?;
+            None
+        } else if plan.out.as_os_str() == NOWHERE {
             None
         } else {
             Some(open_sink(&plan.out, &class_names, resumed.shared_bytes())?)
@@ -150,6 +157,7 @@ impl Outputs {
             class_names,
             shared,
             current: Current::default(),
+            tap,
             annotation_error: None,
             has_failed_to_draw: false,
             clocks,
@@ -187,6 +195,9 @@ impl Outputs {
         }
         if let Some(frame) = frame {
             self.draw(record, frame);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap(record);
         }
         Ok(())
     }
@@ -313,9 +324,14 @@ fn ending(format: Format) -> &'static str {
     }
 }
 
+/// Whether a name is that of a file or folder at all.
+fn is_file(path: &Path) -> bool {
+    ![STANDARD_OUTPUT, NOWHERE].iter().any(|name| path.as_os_str() == *name)
+}
+
 /// A path is a folder when it is one, when it ends in a slash, or when it has no ending and there are several sources.
 fn is_folder(path: &Path, sources: usize) -> bool {
-    if path.as_os_str() == STANDARD_OUTPUT {
+    if !is_file(path) {
         return false;
     }
     path.is_dir() || path.to_string_lossy().ends_with('/') || (sources > 1 && path.extension().is_none())
@@ -408,7 +424,7 @@ fn refuse_overwriting(
     });
     let inputs: Vec<PathBuf> = inputs.chain(others.iter().cloned()).collect();
     let files: HashSet<(u64, u64)> = inputs.iter().filter_map(|path| identity(path)).collect();
-    let shared = Some(options.out.as_path()).filter(|p| !p.is_dir() && p.as_os_str() != STANDARD_OUTPUT);
+    let shared = Some(options.out.as_path()).filter(|p| !p.is_dir() && is_file(p));
     for path in plan.iter().flat_map(SourcePlan::files).chain(shared) {
         if identity(path).is_some_and(|file| files.contains(&file)) {
             return Err(RunError::OverwritesSource(path.to_owned()));

@@ -17,8 +17,9 @@ use crate::error::RunError;
 use crate::feed::{Feeder, line};
 use crate::manifest::{Manifest, Parallelism};
 use crate::options::Options;
-use crate::outputs::{self, Outputs};
+use crate::outputs::{self, Outputs, Tap};
 use crate::progress::{Progress, Stop};
+use crate::record::Record;
 use crate::resume::{self, Resumed};
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
@@ -28,6 +29,26 @@ use crate::usage::Meter;
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
 /// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
 pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<Manifest, RunError> {
+    run_tapped(options, stop, progress, None)
+}
+
+/// As [`run()`], and `tap` is given every record when it has been written, in the same order, on the calling thread. While it does
+/// not return, the run waits, with no more in memory than otherwise. Records that [`Options::resume`] finds done do not come by.
+pub fn run_with(
+    options: &Options,
+    stop: &Stop,
+    progress: &Arc<Progress>,
+    tap: impl FnMut(&Record) + 'static,
+) -> Result<Manifest, RunError> {
+    run_tapped(options, stop, progress, Some(Box::new(tap)))
+}
+
+fn run_tapped(
+    options: &Options,
+    stop: &Stop,
+    progress: &Arc<Progress>,
+    tap: Option<Tap>,
+) -> Result<Manifest, RunError> {
     let begin = Instant::now();
     let clocks = Arc::new(Clocks::default());
     let sources = source::resolve(&options.sources)?;
@@ -63,7 +84,7 @@ pub fn run(options: &Options, stop: &Stop, progress: &Arc<Progress>) -> Result<M
     let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
     let executor = engine.start(&choice, &plan, &slots, options.task.max_det, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
-    let outputs = Outputs::open(outputs, Arc::clone(&resumed), class_names, Arc::clone(&clocks))?;
+    let outputs = Outputs::open(outputs, Arc::clone(&resumed), class_names, Arc::clone(&clocks), tap)?;
 
     let keep_frames = outputs.wants_frames();
     let books = Books::new(manifest, outputs, &plan, meter, Arc::clone(progress), Arc::clone(&resumed));

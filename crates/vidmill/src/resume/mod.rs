@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, Doubts, Mark};
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::{Annotates, Plan};
 use crate::record::Record;
-use crate::sink::{self, Format, STANDARD_OUTPUT, jsonl};
+use crate::sink::{self, Format, NOWHERE, STANDARD_OUTPUT, jsonl};
 use crate::source::{Source, SourceKind};
 pub(crate) use key::{Key, check_sources, key, only};
 
@@ -380,7 +380,7 @@ fn check_finished(output: &Path, earlier: &Earlier, sources: usize) -> Result<()
 
 /// Records must go to files, and sources must be files, for a run to be gone on with.
 pub(crate) fn check(out: &Path, sources: &[Source]) -> Result<(), ResumeError> {
-    if out.as_os_str() == STANDARD_OUTPUT {
+    if [STANDARD_OUTPUT, NOWHERE].iter().any(|name| out.as_os_str() == *name) {
         return Err(ResumeError::StandardOutput);
     }
     if fs::metadata(out).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {

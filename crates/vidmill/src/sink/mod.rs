@@ -26,6 +26,8 @@ use crate::record::{Outcome, Record};
 
 /// The path that means standard output.
 pub const STANDARD_OUTPUT: &str = "-";
+/// Name of no output at all, for those who take records as they come ([`crate::run_with`]).
+pub const NOWHERE: &str = "";
 
 /// Takes records one at a time, in order.
 pub trait Sink: Send {

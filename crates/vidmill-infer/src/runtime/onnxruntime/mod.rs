@@ -23,7 +23,7 @@ use crate::Error;
 
 pub(crate) use file::summarise as summarise_file;
 pub use find::{Found, INSTALL, VARIABLE, find};
-pub(crate) use predictor::OrtPredictor;
+pub(crate) use predictor::{OrtPredictor, OrtTensors};
 pub(crate) use session::{Recipe, describe, open};
 
 /// The process's runtime.

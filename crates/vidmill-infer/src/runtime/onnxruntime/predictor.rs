@@ -7,13 +7,18 @@ use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 use vidmill_image::{ElementType, TensorLayout, TensorSpec};
 
 use super::guarded;
-use crate::{Error, Outputs, Predictor, TensorView};
+use crate::{Error, Outputs, Predictor, TensorPredictor, TensorView};
 
 /// One session, fed by one worker.
 pub(crate) struct OrtPredictor {
-    session: Session,
+    tensors: OrtTensors,
     item: Item,
     fixed_batch: Option<usize>,
+}
+
+/// One session, fed with tensors of any shape.
+pub(crate) struct OrtTensors {
+    session: Session,
     outputs: Vec<Output>,
 }
 
@@ -40,18 +45,8 @@ impl OrtPredictor {
             TensorLayout::Nchw => [c, h, w],
             TensorLayout::Nhwc => [h, w, c],
         };
-        let outputs = session
-            .outputs()
-            .iter()
-            .map(|outlet| Output {
-                name: outlet.name().to_owned(),
-                shape: Vec::new(),
-                value: None,
-                converted: Vec::new(),
-            })
-            .collect();
         let item = Item { element: spec.element, dims, bytes: spec.item_bytes() };
-        Self { session, item, fixed_batch, outputs }
+        Self { tensors: OrtTensors::new(session), item, fixed_batch }
     }
 
     fn check(&self, input: &[u8], batch: usize) -> Result<(), Error> {
@@ -71,7 +66,27 @@ impl OrtPredictor {
 impl Predictor for OrtPredictor {
     fn predict(&mut self, input: &[u8], batch: usize) -> Result<Outputs<'_>, Error> {
         self.check(input, batch)?;
-        let value = self.item.borrow(input, batch)?;
+        let [a, b, c] = self.item.dims;
+        self.tensors.run(self.item.element, &[batch, a, b, c], input)
+    }
+}
+
+impl OrtTensors {
+    pub(crate) fn new(session: Session) -> Self {
+        let output = |name: &str| Output {
+            name: name.to_owned(),
+            shape: Vec::new(),
+            value: None,
+            converted: Vec::new(),
+        };
+        let outputs = session.outputs().iter().map(|outlet| output(outlet.name())).collect();
+        Self { session, outputs }
+    }
+}
+
+impl TensorPredictor for OrtTensors {
+    fn run(&mut self, element: ElementType, shape: &[usize], input: &[u8]) -> Result<Outputs<'_>, Error> {
+        let value = borrow(element, shape, input)?;
         // The runtime gets the memory of the last outputs back before it asks for more.
         for output in &mut self.outputs {
             output.value = None;
@@ -87,30 +102,31 @@ impl Predictor for OrtPredictor {
         })
         .map_err(|reason| Error::Predict { reason })?;
         let views = self.outputs.iter().map(Output::view).collect::<Result<_, _>>();
+        let batch = shape.first().copied().unwrap_or(1);
         Ok(Outputs::new(batch, views.map_err(|reason| Error::Predict { reason })?))
     }
 }
 
-impl Item {
-    /// A tensor over the caller's bytes.
-    fn borrow<'a>(&self, input: &'a [u8], batch: usize) -> Result<SessionInputValue<'a>, Error> {
-        let [a, b, c] = self.dims;
-        let shape = [batch, a, b, c];
-        let unaligned = |_| Error::InputAlignment { needed: self.element.bytes() };
-        let value = match self.element {
-            ElementType::F32 => {
-                let data: &[f32] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
-                TensorRef::from_array_view((shape, data)).map(SessionInputValue::from)
-            }
-            ElementType::F16 => {
-                let data: &[u16] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
-                let halves: &[f16] = data.reinterpret_cast();
-                TensorRef::from_array_view((shape, halves)).map(SessionInputValue::from)
-            }
-            ElementType::U8 => TensorRef::from_array_view((shape, input)).map(SessionInputValue::from),
-        };
-        value.map_err(|error| Error::Predict { reason: error.to_string() })
-    }
+/// A tensor over the caller's bytes.
+fn borrow<'a>(
+    element: ElementType,
+    shape: &'a [usize],
+    input: &'a [u8],
+) -> Result<SessionInputValue<'a>, Error> {
+    let unaligned = |_| Error::InputAlignment { needed: element.bytes() };
+    let value = match element {
+        ElementType::F32 => {
+            let data: &[f32] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
+            TensorRef::from_array_view((shape, data)).map(SessionInputValue::from)
+        }
+        ElementType::F16 => {
+            let data: &[u16] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
+            let halves: &[f16] = data.reinterpret_cast();
+            TensorRef::from_array_view((shape, halves)).map(SessionInputValue::from)
+        }
+        ElementType::U8 => TensorRef::from_array_view((shape, input)).map(SessionInputValue::from),
+    };
+    value.map_err(|error| Error::Predict { reason: error.to_string() })
 }
 
 impl Output {

@@ -1,0 +1,30 @@
+"""Runs vision models over video; every frame is accounted for.
+
+    for frame in vidmill.frames("street.mp4", every=5): ...       # arrays, true times
+    model = vidmill.load("yolov8n.onnx"); model.detect(images)    # boxes of images of any size
+    for result in vidmill.run("street.mp4", "yolov8n.onnx"): ...  # the engine, at its full speed
+"""
+
+from vidmill._detections import Detections
+from vidmill._frames import frames
+from vidmill._predictor import Predictor, load
+from vidmill._run import Result, Run, run
+from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, RunFailed, __version__
+
+__all__ = [
+    "Detections",
+    "Error",
+    "Frame",
+    "Frames",
+    "MediaError",
+    "Model",
+    "ModelError",
+    "Predictor",
+    "Result",
+    "Run",
+    "RunFailed",
+    "__version__",
+    "frames",
+    "load",
+    "run",
+]

@@ -1,0 +1,163 @@
+"""Runs: the whole engine, with results as they come."""
+
+import atexit
+import json
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from vidmill._detections import Detections
+from vidmill._types import Rate, StrPath, Time
+from vidmill._vidmill import Run
+
+_going: "weakref.WeakSet[Run]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """What is still going when Python ends leaves valid outputs."""
+    for run in list(_going):
+        run.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one sampled frame: a record (docs/RECORD.md)."""
+
+    source: str
+    """The source as it was named; for a folder of pictures, the picture's path."""
+    frame: int
+    """Index among the decoded frames, from 0, as cv2 counts them."""
+    pts: int | None
+    """The container's timestamp in units of the stream's time base; None where there is none."""
+    time: float | None
+    """The same in seconds."""
+    status: Literal["ok", "failed", "dropped"]
+    """Which of the following are there."""
+    detections: Detections | None = None
+    """With "ok": what was found."""
+    error: str | None = None
+    """With "failed": why."""
+    attempts: int | None = None
+    """With "failed": how many workers tried the frame."""
+    reason: str | None = None
+    """With "dropped": why."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record, as json.loads of the command's line gives it."""
+        record: dict[str, Any] = {
+            "source": self.source,
+            "frame": self.frame,
+            "pts": self.pts,
+            "time": self.time,
+            "status": self.status,
+        }
+        if self.detections is not None:
+            record["detections"] = self.detections.to_dicts()
+        further = {"error": self.error, "attempts": self.attempts, "reason": self.reason}
+        return record | {key: value for key, value in further.items() if value is not None}
+
+    def to_json(self) -> str:
+        """The record as JSON text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+
+
+def run(
+    source: StrPath | Iterable[StrPath],
+    model: StrPath,
+    *,
+    out: StrPath | None = None,
+    annotate: StrPath | None = None,
+    format: Literal["jsonl", "csv", "parquet", "coco"] | None = None,
+    resume: bool = False,
+    every: int | None = None,
+    fps: Rate | None = None,
+    start: Time | None = None,
+    end: Time | None = None,
+    conf: float | None = None,
+    iou: float | None = None,
+    max_det: int | None = None,
+    classes: Sequence[str | int] = (),
+    imgsz: int | None = None,
+    labels: StrPath | None = None,
+    task: str | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    onnxruntime: StrPath | None = None,
+    batch: int | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    isolate: bool = False,
+    timeout: float | None = None,
+    worker_memory: int | str | None = None,
+    recycle: int | None = None,
+) -> Run:
+    """Runs a model over videos and images; gives a result for every sampled frame, in order, while it goes on.
+
+        with vidmill.run("street.mp4", "yolov8n.onnx", every=5, out="street.parquet") as run:
+            for result in run:
+                result.detections.xyxy   # float32 [n, 4]
+        run.manifest["ledger"]           # {"decoded": ..., "sampled": ..., "ok": ...}
+
+    It is `vidmill run` within this process: the same records, the same memory. Work is done by threads that do not need Python; when results
+    are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
+
+    Ctrl-C while waiting for a result finishes what is in flight, closes all outputs validly, and raises KeyboardInterrupt; so does leaving
+    the `with` block. `close()` does the same.
+
+    Args:
+        source: A video, image, folder, glob, .txt list, URL, or several of these.
+        model: The ONNX model.
+        out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
+        annotate: Annotated video (.mp4), or a folder.
+
+    All others are the options of `vidmill run`, where `vidmill run --help` describes them; None leaves each at its default. With `resume`, results
+    are those of frames that were not done before.
+
+    Raises:
+        ValueError: An option does not serve.
+
+    Whatever is wrong with sources, model or outputs is raised where results are taken: FileNotFoundError, MediaError, ModelError, RunFailed.
+    """
+    single = isinstance(source, str) or hasattr(source, "__fspath__")
+    sources: list[Any] = [source] if single else list(source)  # type: ignore[arg-type]
+    options: dict[str, Any] = {
+        "annotate": annotate,
+        "format": format,
+        "every": every,
+        "fps": _text(fps, 6),
+        "start": _text(start, 9),
+        "end": _text(end, 9),
+        "conf": conf,
+        "iou": iou,
+        "max-det": max_det,
+        "classes": ",".join(map(str, classes)) or None,
+        "imgsz": imgsz,
+        "labels": labels,
+        "task": task,
+        "device": device,
+        "precision": precision,
+        "batch": batch,
+        "workers": workers,
+        "threads": threads,
+        "timeout": timeout,
+        "worker-memory": worker_memory,
+        "recycle": recycle,
+    }
+    arguments = ["vidmill", "run", f"--model={model}"]
+    arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
+    arguments += [f"--{name}" for name, given in (("isolate", isolate), ("resume", resume)) if given]
+    going = Run([*arguments, "--", *map(str, sources)], out=out, onnxruntime=onnxruntime)
+    _going.add(going)
+    return going
+
+
+def _text(number: Rate | Time | None, decimals: int) -> str | None:
+    """A number as the command takes it: with no more decimals than it compares."""
+    if isinstance(number, float):
+        return f"{number:.{decimals}f}"
+    if isinstance(number, Fraction):
+        return f"{number.numerator}/{number.denominator}"
+    return None if number is None else str(number)

@@ -1,0 +1,201 @@
+"""The native half. Docstrings are in the functions that make these: vidmill.frames, vidmill.load, vidmill.run."""
+
+from collections.abc import Awaitable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from vidmill._detections import Detections
+from vidmill._run import Result
+from vidmill._types import PixelFormat, Rate, StrPath, Time
+
+__version__: str
+
+class Error(Exception):
+    """What can go wrong in vidmill; all of its own exceptions are this one."""
+
+class MediaError(Error):
+    """A video or image that cannot be read."""
+
+class ModelError(Error):
+    """A model, runtime or device that cannot be used, or that failed."""
+
+class RunFailed(Error):
+    """A run that could not begin or could not go on."""
+
+@final
+class Frame:
+    """A decoded frame."""
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """The pixels, contiguous and this frame's own: [height, width, 3], [height, width] for "gray", [height * 3 // 2, width] for "yuv"."""
+    @property
+    def index(self) -> int:
+        """Index among all decoded frames of the file, from 0, as cv2 counts them."""
+    @property
+    def pts(self) -> int | None:
+        """The container's own timestamp in units of `Frames.time_base`; None for images and where the container does not say."""
+    @property
+    def time(self) -> float | None:
+        """The same in seconds."""
+    @property
+    def concealed(self) -> bool:
+        """Whether the decoder hid errors in this frame."""
+    @property
+    def format(self) -> PixelFormat:
+        """What `array` holds."""
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]: ...
+
+@final
+class Frames:
+    """The frames of one video or image; see `vidmill.frames`."""
+
+    def __new__(
+        cls,
+        source: StrPath,
+        *,
+        every: int | None = None,
+        fps: Rate | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        size: tuple[int, int] | None = None,
+        format: PixelFormat = "rgb",
+        threads: int = 0,
+    ) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Frame: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[Frame]: ...
+    def __getitem__(self, index: int, /) -> Frame:
+        """The frame of this index among all decoded frames, exactly. Raises IndexError beyond the last."""
+    def at(self, time: Time) -> Frame:
+        """The frame that is shown at a time: the last one that is not after it."""
+    def close(self) -> None:
+        """Gives the file and all decoders back; what was given out stays valid."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> Awaitable[None]: ...
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+    @property
+    def width(self) -> int:
+        """Width in pixels, as displayed: rotated, before `size`."""
+    @property
+    def height(self) -> int:
+        """Height in pixels, as displayed."""
+    @property
+    def rotation(self) -> Literal[0, 90, 180, 270]:
+        """By how many degrees decoded pictures are turned clockwise to be displayed."""
+    @property
+    def time_base(self) -> Fraction | None:
+        """Seconds per unit of `Frame.pts`; None for images."""
+    @property
+    def average_rate(self) -> Fraction | None:
+        """Average frames per second as the container declares them. Not used for timing."""
+    @property
+    def declared_count(self) -> int | None:
+        """Frames as the container declares them; damaged files may hold fewer."""
+    @property
+    def duration(self) -> float | None:
+        """Seconds as the container declares them."""
+    @property
+    def probe(self) -> dict[str, Any]:
+        """What the file is: the `probe` of a manifest."""
+    @property
+    def damage(self) -> dict[str, Any]:
+        """What was concealed or lost so far: the `damage` of a manifest."""
+
+@final
+class Model:
+    """A model that is ready to run, a `Predictor`; see `vidmill.load`."""
+
+    def __new__(
+        cls,
+        path: StrPath,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        classes: Sequence[str] = (),
+        imgsz: tuple[int, int] | None = None,
+        labels: StrPath | None = None,
+        task: str | None = None,
+        onnxruntime: StrPath | None = None,
+    ) -> Self: ...
+    def __call__(self, batch: NDArray[Any], /) -> dict[str, NDArray[np.float32]]:
+        """Runs the model on a batch as it is: an array of the input's own type and shape, [n, ...]. Returns its outputs by name; other
+        types of numbers are converted to float32."""
+    def detect(
+        self, images: Iterable[NDArray[np.uint8] | Frame], *, format: Literal["rgb", "bgr"] = "rgb"
+    ) -> list[Detections]:
+        """What is found in each image: uint8 [height, width, 3] in the order that `format` tells, [height, width] for grey, or a
+        `Frame`, which knows its own. Images may differ in size; boxes are in pixels of each."""
+    @property
+    def path(self) -> Path:
+        """The file."""
+    @property
+    def sha256(self) -> str:
+        """Of the file, in hexadecimal."""
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the model."""
+    @property
+    def task(self) -> str | None:
+        """The kind of detector that was recognised; None for any other model."""
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by class number."""
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the model file says about itself: inputs, outputs, metadata."""
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """What really runs: the `runtime` of a manifest."""
+
+@final
+class Run:
+    """A run that goes on in the background; see `vidmill.run`."""
+
+    def __new__(
+        cls, arguments: Sequence[str], *, out: StrPath | None = None, onnxruntime: StrPath | None = None
+    ) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Result: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[Result]: ...
+    def stop(self) -> None:
+        """Asks the run to stop: no more frames are taken, what is in flight is finished and still comes."""
+    def close(self) -> None:
+        """Stops the run if it is still going, and waits until all outputs are closed. Results that were not taken are left out;
+        in the outputs they are."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> Awaitable[None]: ...
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What ran, and the ledger (docs/RECORD.md); RuntimeError while the run is going."""
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the run has come: source, decoded, settled, failed, expected."""
+
+def command(arguments: Sequence[str]) -> int: ...
+def serve_worker() -> int: ...

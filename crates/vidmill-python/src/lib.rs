@@ -1,0 +1,36 @@
+//! The Python package's native half: frames as arrays, models as callables, runs as iterators, and the command.
+//!
+//! One file a class; [`error`] maps every error. Work is done detached from the interpreter; what other threads may use at the same
+//! time is behind a lock that is never held while waiting for it.
+
+mod arguments;
+mod command;
+mod cursor;
+mod error;
+mod frame;
+mod frames;
+mod model;
+mod pixels;
+mod run;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _vidmill {
+    #[pymodule_export]
+    use crate::command::{command, serve_worker};
+    #[pymodule_export]
+    use crate::error::{Error, MediaError, ModelError, RunFailed};
+    #[pymodule_export]
+    use crate::frame::Frame;
+    #[pymodule_export]
+    use crate::frames::Frames;
+    #[pymodule_export]
+    use crate::model::Model;
+    #[pymodule_export]
+    use crate::run::Run;
+
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python's name")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

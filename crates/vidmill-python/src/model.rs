@@ -1,0 +1,415 @@
+//! A model as Python calls it: on a raw batch, or on images of any size.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use vidmill::image::{ColorSpec, ElementType, Geometry, PixelFormat, Planes, Preprocess, Rotation, Size};
+use vidmill::infer::{
+    Batch, Detection, Element, LoadOptions, Model as Loaded, TaskOptions, TaskPlan, TensorPredictor,
+};
+
+use crate::arguments;
+use crate::error::{Failure, of_image};
+use crate::frame::Frame;
+use crate::pixels::Format;
+
+/// A model that is ready to run; see `vidmill.load`.
+#[pyclass(frozen, module = "vidmill")]
+pub struct Model {
+    loaded: Loaded,
+    /// How pictures become its input and its outputs detections; or why that is not known.
+    plan: Result<TaskPlan, String>,
+    engine: Mutex<Engine>,
+}
+
+/// What one caller at a time uses.
+struct Engine {
+    tensors: Box<dyn TensorPredictor>,
+    /// Memory for a batch, aligned for any element.
+    input: Vec<u64>,
+    /// For pictures like the last one.
+    preprocess: Option<Preprocess>,
+}
+
+/// An output, taken from the runtime.
+struct Output {
+    name: String,
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+/// A picture that Python lends.
+struct Lent<'a> {
+    size: Size,
+    format: PixelFormat,
+    bytes: &'a [u8],
+}
+
+/// More than one image a call pays only where there is a GPU.
+const GPU_BATCH: usize = 8;
+
+#[pymethods]
+impl Model {
+    #[new]
+    #[pyo3(signature = (path, *, device="auto", precision="auto", threads=0, conf=0.25, iou=0.7, max_det=300, classes=Vec::new(),
+        imgsz=None, labels=None, task=None, onnxruntime=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of the Python function")]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        device: &str,
+        precision: &str,
+        threads: usize,
+        conf: f32,
+        iou: f32,
+        max_det: usize,
+        classes: Vec<String>,
+        imgsz: Option<(u32, u32)>,
+        labels: Option<PathBuf>,
+        task: Option<String>,
+        onnxruntime: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        for (name, value) in [("conf", conf), ("iou", iou)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(PyValueError::new_err(format!("{name}={value}: give a number from 0 to 1")));
+            }
+        }
+        let load = LoadOptions {
+            device: device.parse().map_err(Failure::Model)?,
+            precision: precision.parse().map_err(Failure::Model)?,
+            threads,
+            runtime_library: arguments::runtime_library(py, onnxruntime)?,
+        };
+        let imgsz = imgsz.map(|(width, height)| Size::new(width, height));
+        let is_asked = task.is_some() || labels.is_some() || !classes.is_empty() || imgsz.is_some();
+        let options = TaskOptions { conf, iou, max_det, classes, imgsz, labels, task };
+        py.detach(|| {
+            let loaded = Loaded::open(&path, &load)?;
+            let plan = match TaskPlan::recognise(loaded.info(), &options) {
+                Ok(plan) => Ok(plan),
+                // What was said about detections must serve; a model that is no detector can still be called.
+                Err(error) if is_asked => return Err(error.into()),
+                Err(error) => Err(error.to_string()),
+            };
+            let tensors = loaded.tensor_session()?;
+            let engine = Mutex::new(Engine { tensors, input: Vec::new(), preprocess: None });
+            Ok::<_, Failure>(Self { loaded, plan, engine })
+        })
+        .map_err(PyErr::from)
+    }
+
+    /// Runs the model on a batch as it is; returns its outputs by name, as float32.
+    fn __call__<'py>(&self, py: Python<'py>, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let element = self.element()?;
+        let outputs = match element {
+            ElementType::F32 => {
+                let batch = array_of::<f32>(batch, "float32")?;
+                let (shape, data) = (batch.shape().to_vec(), batch.as_slice()?);
+                py.detach(|| self.run(element, &shape, bytemuck::cast_slice(data)))?
+            }
+            ElementType::U8 => {
+                let batch = array_of::<u8>(batch, "uint8")?;
+                let (shape, data) = (batch.shape().to_vec(), batch.as_slice()?);
+                py.detach(|| self.run(element, &shape, data))?
+            }
+            ElementType::F16 => {
+                let bits = contiguous(batch)?;
+                check_type(&bits, "float16")?;
+                let bits = bits.call_method1("view", ("uint16",))?;
+                let bits = array_of::<u16>(&bits, "uint16")?;
+                let (shape, data) = (bits.shape().to_vec(), bits.as_slice()?);
+                py.detach(|| self.run(element, &shape, bytemuck::cast_slice(data)))?
+            }
+        };
+        let found = PyDict::new(py);
+        for Output { name, shape, data } in outputs {
+            found.set_item(name, data.into_pyarray(py).reshape(shape)?)?;
+        }
+        Ok(found)
+    }
+
+    /// The detections of each image, as `vidmill.Detections`.
+    #[pyo3(signature = (images, *, format="rgb"))]
+    fn detect<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        format: &str,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let plan = self.plan()?;
+        let order = format.parse::<Format>()?;
+        let mut arrays = Vec::new();
+        for (number, image) in images.try_iter()?.enumerate() {
+            arrays.push(picture(&image?, order).map_err(|error| in_image(py, number, error))?);
+        }
+        let mut lent = Vec::with_capacity(arrays.len());
+        for (array, order) in &arrays {
+            lent.push(lend(array.shape(), array.as_slice()?, *order)?);
+        }
+        let found = py.detach(|| self.find(plan, &lent))?;
+        let class = py.import("vidmill._detections")?.getattr("Detections")?;
+        found.iter().map(|found| detections(&class, found, plan)).collect()
+    }
+
+    /// The file.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.loaded.info().path.clone()
+    }
+
+    /// SHA-256 of the file, in hexadecimal.
+    #[getter]
+    fn sha256(&self) -> &str {
+        &self.loaded.info().sha256
+    }
+
+    /// The execution provider that runs the model.
+    #[getter]
+    fn provider(&self) -> &str {
+        &self.loaded.runtime().provider
+    }
+
+    /// The kind of detector that was recognised; None for any other model.
+    #[getter]
+    fn task(&self) -> Option<String> {
+        self.plan.as_ref().ok().map(|plan| plan.kind().to_string())
+    }
+
+    /// Class names by class number.
+    #[getter]
+    fn names<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let names = PyDict::new(py);
+        for (id, name) in self.plan.iter().flat_map(|plan| plan.labels().iter()) {
+            names.set_item(id, name)?;
+        }
+        Ok(names)
+    }
+
+    /// What the model file says about itself: inputs, outputs, metadata.
+    #[getter]
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        arguments::from_json(py, self.loaded.info())
+    }
+
+    /// What really runs: the `runtime` of a manifest.
+    #[getter]
+    fn runtime<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        arguments::from_json(py, self.loaded.runtime())
+    }
+
+    fn __repr__(&self) -> String {
+        let task = self.task().unwrap_or_else(|| "no detector".to_owned());
+        format!("<vidmill.Model {:?} {task} on {}>", self.loaded.info().path, self.provider())
+    }
+}
+
+impl Model {
+    fn plan(&self) -> PyResult<&TaskPlan> {
+        self.plan.as_ref().map_err(|reason| Failure::NotADetector(reason.clone()).into())
+    }
+
+    /// The type of its one input.
+    fn element(&self) -> PyResult<ElementType> {
+        match self.loaded.info().inputs.first().map(|input| input.element) {
+            Some(Element::F32) => Ok(ElementType::F32),
+            Some(Element::F16) => Ok(ElementType::F16),
+            Some(Element::U8) => Ok(ElementType::U8),
+            other => {
+                let found = other.map_or_else(|| "nothing".to_owned(), |element| element.to_string());
+                let message =
+                    format!("the model's input is {found}; float32, float16 and uint8 can be given");
+                Err(PyTypeError::new_err(message))
+            }
+        }
+    }
+
+    fn run(&self, element: ElementType, shape: &[usize], input: &[u8]) -> Result<Vec<Output>, Failure> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = engine.tensors.run(element, shape, input)?;
+        let own = outputs.iter().map(|view| Output {
+            name: view.name.to_owned(),
+            shape: view.shape.to_vec(),
+            data: view.data.to_vec(),
+        });
+        Ok(own.collect())
+    }
+
+    /// Detections of each picture. Batches are as many as the model takes at once.
+    fn find(&self, plan: &TaskPlan, pictures: &[Lent<'_>]) -> Result<Vec<Vec<Detection>>, Failure> {
+        let on_cpu = self.loaded.runtime().provider.starts_with("CPU");
+        let batch = match plan.batch() {
+            Batch::Fixed(batch) => batch,
+            Batch::Dynamic if on_cpu => 1,
+            Batch::Dynamic => GPU_BATCH,
+        };
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::with_capacity(pictures.len());
+        for (number, group) in pictures.chunks(batch).enumerate() {
+            let count = if let Batch::Fixed(batch) = plan.batch() { batch } else { group.len() };
+            let first = number * batch;
+            let geometries = engine.fill(plan, group, count, first)?;
+            let spec = plan.spec();
+            let (c, h, w) = (spec.channels.count(), spec.size.height as usize, spec.size.width as usize);
+            let shape = match spec.layout {
+                vidmill::image::TensorLayout::Nchw => [count, c, h, w],
+                vidmill::image::TensorLayout::Nhwc => [count, h, w, c],
+            };
+            let Engine { tensors, input, .. } = &mut *engine;
+            let bytes = &bytemuck::cast_slice::<u64, u8>(input)[..count * spec.item_bytes()];
+            let outputs = tensors.run(spec.element, &shape, bytes)?;
+            for (item, geometry) in geometries.iter().enumerate() {
+                found.push(plan.decode(&outputs, item, geometry).map_err(of_image(first + item))?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Engine {
+    /// Makes the input of a batch; what a batch of fixed size has too many of stays as it was.
+    fn fill(
+        &mut self,
+        plan: &TaskPlan,
+        group: &[Lent<'_>],
+        count: usize,
+        first: usize,
+    ) -> Result<Vec<Geometry>, Failure> {
+        let bytes = plan.spec().item_bytes();
+        self.input.resize((count * bytes).div_ceil(size_of::<u64>()).max(self.input.len()), 0);
+        let memory: &mut [u8] = bytemuck::cast_slice_mut(&mut self.input);
+        let mut geometries = Vec::with_capacity(group.len());
+        for (item, (lent, out)) in group.iter().zip(memory.chunks_exact_mut(bytes)).enumerate() {
+            let planes = lent.planes();
+            let fitting = self.preprocess.take().filter(|preprocess| preprocess.fits(&planes));
+            let made = match fitting {
+                Some(preprocess) => Ok(preprocess),
+                None => Preprocess::for_planes(plan.spec(), &planes),
+            };
+            let preprocess = made.map_err(|error| Failure::Image(first + item, error.to_string()))?;
+            let preprocess = self.preprocess.insert(preprocess);
+            preprocess.run(&planes, out).map_err(|error| Failure::Image(first + item, error.to_string()))?;
+            geometries.push(*preprocess.geometry());
+        }
+        Ok(geometries)
+    }
+}
+
+impl Lent<'_> {
+    fn planes(&self) -> Planes<'_> {
+        let (_, stride) = self.format.plane_shape(0, self.size);
+        Planes {
+            format: self.format,
+            size: self.size,
+            // Grey is full range, as it is everywhere in NumPy.
+            color: ColorSpec { range: vidmill::image::ColorRange::Full, ..ColorSpec::default() },
+            rotation: Rotation::None,
+            data: [self.bytes, &[], &[]],
+            stride: [stride, 0, 0],
+        }
+    }
+}
+
+/// An image that was given: its array, and the order of its channels.
+fn picture<'py>(image: &Bound<'py, PyAny>, order: Format) -> PyResult<(PyReadonlyArrayDyn<'py, u8>, Format)> {
+    if let Ok(frame) = image.cast::<Frame>() {
+        let frame = frame.get();
+        return Ok((array_of(frame.array.bind(image.py()), "uint8")?, frame.format));
+    }
+    Ok((array_of(image, "uint8")?, order))
+}
+
+/// The same as planes.
+fn lend<'a>(shape: &[usize], bytes: &'a [u8], order: Format) -> PyResult<Lent<'a>> {
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    let (height, width, format) = match (shape, order) {
+        (_, Format::Yuv) => {
+            return Err(PyValueError::new_err("detect() takes frames of format rgb, bgr or gray, not yuv"));
+        }
+        (&[height, width], _) => (height, width, PixelFormat::GRAY8),
+        (&[height, width, 3], Format::Bgr) => (height, width, packed(2, 1, 0)),
+        (&[height, width, 3], _) => (height, width, PixelFormat::RGB24),
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "an image has shape [height, width, 3] or [height, width], not {shape:?}"
+            )));
+        }
+    };
+    Ok(Lent { size: Size::new(side(width), side(height)), format, bytes })
+}
+
+fn packed(r: u8, g: u8, b: u8) -> PixelFormat {
+    PixelFormat { layout: vidmill::image::Layout::RgbPacked { channels: 3, r, g, b }, bits: 8, shift: 0 }
+}
+
+/// The array itself where its elements lie one after the other, else a copy.
+fn contiguous<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))
+}
+
+fn array_of<'py, T: numpy::Element>(
+    array: &Bound<'py, PyAny>,
+    name: &str,
+) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
+    if !array.hasattr("__array__")? {
+        return Err(PyTypeError::new_err(format!(
+            "a NumPy array of {name} is needed, not {}",
+            array.get_type()
+        )));
+    }
+    let array = contiguous(array)?;
+    check_type(&array, name)?;
+    Ok(array.cast_into::<PyArrayDyn<T>>()?.try_readonly()?)
+}
+
+fn check_type(array: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
+    let found = array.getattr("dtype")?.str()?.to_string();
+    if found == name {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!(
+        "an array of {name} is needed, not of {found}: convert it with astype()"
+    )))
+}
+
+/// Which image an exception is about.
+fn in_image(py: Python<'_>, number: usize, error: PyErr) -> PyErr {
+    // Without the note the exception still says what is wrong.
+    let _ = error.value(py).call_method1("add_note", (format!("image {number}"),));
+    error
+}
+
+/// Detections as arrays.
+pub fn detections<'py>(
+    class: &Bound<'py, PyAny>,
+    found: &[Detection],
+    plan: &TaskPlan,
+) -> PyResult<Bound<'py, PyAny>> {
+    let boxes = found.iter().flat_map(|d| [d.rect.x1, d.rect.y1, d.rect.x2, d.rect.y2]).collect();
+    let confidences = found.iter().map(|d| d.confidence).collect();
+    let ids: Vec<i64> = found.iter().map(|d| i64::from(d.class_id)).collect();
+    let names = found.iter().map(|d| plan.labels().name(d.class_id).into_owned()).collect();
+    arrays(class, boxes, confidences, ids, names)
+}
+
+/// The arrays of `vidmill.Detections`.
+pub fn arrays<'py>(
+    class: &Bound<'py, PyAny>,
+    boxes: Vec<f32>,
+    confidences: Vec<f32>,
+    ids: Vec<i64>,
+    names: Vec<String>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let count = confidences.len();
+    let names = py.import("numpy")?.call_method1("array", (names, "str"))?;
+    class.call1((
+        boxes.into_pyarray(py).reshape([count, 4])?,
+        confidences.into_pyarray(py),
+        ids.into_pyarray(py),
+        names,
+    ))
+}

@@ -1,0 +1,253 @@
+//! A run, as Python iterates over its results.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use pyo3::prelude::*;
+use vidmill::record::{Outcome, Record};
+use vidmill::{Manifest, Progress, RunError, Stop, sink};
+
+use crate::arguments;
+use crate::command::worker_program;
+use crate::error::Failure;
+use crate::model;
+
+/// How long the interpreter waits before it may look for signals.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Records that may wait for Python. The run itself holds some more frames, but never more than without Python.
+const WAITING: usize = 64;
+
+/// A run that goes on in the background; see `vidmill.run`.
+#[pyclass(frozen, weakref, module = "vidmill")]
+pub struct Run {
+    stop: Stop,
+    progress: Arc<Progress>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Going {
+        records: Receiver<Record>,
+        thread: JoinHandle<Result<Manifest, RunError>>,
+    },
+    Ended(Box<Manifest>),
+    /// It failed, and that was told.
+    Failed,
+}
+
+/// What comes next.
+enum Next {
+    Record(Box<Record>),
+    NotYet,
+    End,
+}
+
+#[pymethods]
+impl Run {
+    /// `arguments` are those of the command, beginning with `vidmill run`.
+    #[new]
+    #[pyo3(signature = (arguments, *, out=None, onnxruntime=None))]
+    fn new(
+        py: Python<'_>,
+        arguments: Vec<std::ffi::OsString>,
+        out: Option<PathBuf>,
+        onnxruntime: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let worker = worker_program(py)?;
+        let mut options = vidmill_cli::run_options(arguments, Some(worker)).map_err(Failure::Value)?;
+        options.output.out = out.unwrap_or_else(|| PathBuf::from(sink::NOWHERE));
+        options.load.runtime_library = arguments::runtime_library(py, onnxruntime)?;
+        let (stop, progress) = (Stop::default(), Arc::new(Progress::default()));
+        let (to_python, records) = sync_channel(WAITING);
+        let begin = {
+            let (stop, progress) = (stop.clone(), Arc::clone(&progress));
+            move || {
+                let asked = stop.clone();
+                let tap = move |record: &Record| {
+                    // Nobody listens any more.
+                    if to_python.send(record.clone()).is_err() {
+                        asked.ask();
+                    }
+                };
+                vidmill::run_with(&options, &stop, &progress, tap)
+            }
+        };
+        let thread =
+            std::thread::Builder::new().name("vidmill-run".into()).spawn(begin).map_err(|error| {
+                PyRuntimeError::new_err(format!("cannot start a thread for the run: {error}"))
+            })?;
+        Ok(Self { stop, progress, state: Mutex::new(State::Going { records, thread }) })
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        loop {
+            match py.detach(|| self.state().next())? {
+                Next::Record(record) => return result(py, *record).map(Some),
+                Next::End => return Ok(None),
+                Next::NotYet => {}
+            }
+            if let Err(interrupt) = py.check_signals() {
+                // What is under way is finished, and outputs are closed, before anybody hears of it.
+                py.detach(|| {
+                    self.stop.ask();
+                    self.state().end()
+                })?;
+                return Err(interrupt);
+            }
+        }
+    }
+
+    fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arguments::in_executor(slf.as_any(), "_next_or_stop")
+    }
+
+    /// What `async for` runs in a thread, where StopIteration has no meaning.
+    fn _next_or_stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.__next__(py)?.ok_or_else(|| PyStopAsyncIteration::new_err(()))
+    }
+
+    /// Asks the run to stop: no more frames are taken, what is in flight is finished and still comes.
+    fn stop(&self) {
+        self.stop.ask();
+    }
+
+    /// Stops the run if it is still going, and waits until all outputs are closed. Results that were not taken are left out; in
+    /// the outputs they are.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| {
+            self.stop.ask();
+            self.state().end()
+        })?)
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        r#type: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let closed = self.close(py);
+        // An exception that is under way comes first.
+        if r#type.is_none() { closed } else { Ok(()) }
+    }
+
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arguments::in_executor(slf.as_any(), "__enter__")
+    }
+
+    fn __aexit__<'py>(
+        slf: &Bound<'py, Self>,
+        _type: &Bound<'py, PyAny>,
+        _value: &Bound<'py, PyAny>,
+        _traceback: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        arguments::in_executor(slf.as_any(), "close")
+    }
+
+    /// What ran, and the ledger; once the run has ended.
+    #[getter]
+    fn manifest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let manifest = py.detach(|| match &*self.state() {
+            State::Ended(manifest) => Ok(manifest.clone()),
+            State::Going { .. } => {
+                Err("the run is still going: take all results, or close() it, before its manifest")
+            }
+            State::Failed => Err("the run failed, and has no manifest but those beside its outputs"),
+        });
+        arguments::from_json(py, &manifest.map_err(PyRuntimeError::new_err)?)
+    }
+
+    /// How far the run has come.
+    #[getter]
+    fn progress<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        arguments::from_json(py, &self.progress.snapshot())
+    }
+}
+
+impl Run {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Run {
+    /// A run that nobody looks at any more ends by itself.
+    fn drop(&mut self) {
+        self.stop.ask();
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Result<Next, Failure> {
+        let Self::Going { records, .. } = self else { return Ok(Next::End) };
+        match records.recv_timeout(PATIENCE) {
+            Ok(record) => Ok(Next::Record(Box::new(record))),
+            Err(RecvTimeoutError::Timeout) => Ok(Next::NotYet),
+            Err(RecvTimeoutError::Disconnected) => self.end().map(|()| Next::End),
+        }
+    }
+
+    /// Waits for the run's end.
+    fn end(&mut self) -> Result<(), Failure> {
+        let Self::Going { records, thread } = std::mem::replace(self, Self::Failed) else { return Ok(()) };
+        drop(records);
+        let panicked =
+            |_| Err(RunError::Thread("the run's thread panicked; please report this as a bug".into()));
+        *self = Self::Ended(Box::new(thread.join().unwrap_or_else(panicked)?));
+        Ok(())
+    }
+}
+
+/// A record as `vidmill.Result`.
+fn result(py: Python<'_>, record: Record) -> PyResult<Bound<'_, PyAny>> {
+    let class = py.import("vidmill._run")?.getattr("Result")?;
+    let Record { source, frame, pts, time, outcome } = record;
+    let about = (source.as_ref(), frame, pts, time);
+    match outcome {
+        Outcome::Ok { detections } => {
+            let boxes = detections.iter().flat_map(|d| d.xyxy).collect();
+            let confidences = detections.iter().map(|d| d.confidence).collect();
+            let ids = detections.iter().map(|d| i64::from(d.class_id)).collect();
+            let names = detections.iter().map(|d| d.class.to_string()).collect();
+            let arrays = model::arrays(
+                &py.import("vidmill._detections")?.getattr("Detections")?,
+                boxes,
+                confidences,
+                ids,
+                names,
+            )?;
+            class.call1((about.0, about.1, about.2, about.3, "ok", arrays))
+        }
+        Outcome::Failed { error, attempts } => {
+            class.call1((about.0, about.1, about.2, about.3, "failed", py.None(), error, attempts))
+        }
+        Outcome::Dropped { reason } => class.call1((
+            about.0,
+            about.1,
+            about.2,
+            about.3,
+            "dropped",
+            py.None(),
+            py.None(),
+            py.None(),
+            reason,
+        )),
+    }
+}
