@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use pyo3::prelude::*;
 use vidmill::pool::Program;
 
+use crate::arguments;
 use crate::error::Failure;
 
 /// What a worker process runs: only the native half is loaded, by its path, with no packages and nothing from the environment.
@@ -45,6 +46,12 @@ pub fn worker_program(py: Python<'_>) -> PyResult<Program> {
 pub fn command(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
     let worker = worker_program(py)?;
     Ok(number(py.detach(|| vidmill_cli::main(arguments, Some(worker)))))
+}
+
+/// The folder of ONNX Runtime's shared library, where that is known from Python.
+#[pyfunction]
+pub fn runtime_library(py: Python<'_>) -> PyResult<Option<PathBuf>> {
+    arguments::runtime_library(py, None)
 }
 
 /// Serves as a worker process; returns its exit code.

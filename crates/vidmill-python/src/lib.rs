@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _vidmill {
     #[pymodule_export]
-    use crate::command::{command, serve_worker};
+    use crate::command::{command, runtime_library, serve_worker};
     #[pymodule_export]
     use crate::error::{Error, MediaError, ModelError, RunFailed};
     #[pymodule_export]

@@ -206,6 +206,9 @@ impl State {
 
     /// Waits for the run's end.
     fn end(&mut self) -> Result<(), Failure> {
+        if !matches!(self, Self::Going { .. }) {
+            return Ok(());
+        }
         let Self::Going { records, thread } = std::mem::replace(self, Self::Failed) else { return Ok(()) };
         drop(records);
         let panicked =

@@ -8,8 +8,8 @@
 from vidmill._detections import Detections
 from vidmill._frames import frames
 from vidmill._predictor import Predictor, load
-from vidmill._run import Result, Run, run
-from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, RunFailed, __version__
+from vidmill._run import Result, run
+from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, Run, RunFailed, __version__
 
 __all__ = [
     "Detections",

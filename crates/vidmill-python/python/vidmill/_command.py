@@ -1,5 +1,6 @@
 """The `vidmill` command."""
 
+import os
 import signal
 import sys
 
@@ -10,4 +11,8 @@ def main() -> int:
     """Runs the command with the arguments of this process; returns its exit code."""
     # The command listens for signals itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Also for worker processes, which do not look at Python's packages.
+    library = _vidmill.runtime_library()
+    if library is not None:
+        os.environ["VIDMILL_ONNXRUNTIME"] = str(library)
     return _vidmill.command(sys.argv)

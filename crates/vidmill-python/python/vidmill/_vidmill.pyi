@@ -13,6 +13,21 @@ from vidmill._detections import Detections
 from vidmill._run import Result
 from vidmill._types import PixelFormat, Rate, StrPath, Time
 
+__all__ = [
+    "Error",
+    "Frame",
+    "Frames",
+    "MediaError",
+    "Model",
+    "ModelError",
+    "Run",
+    "RunFailed",
+    "__version__",
+    "command",
+    "runtime_library",
+    "serve_worker",
+]
+
 __version__: str
 
 class Error(Exception):
@@ -130,7 +145,7 @@ class Model:
         conf: float = 0.25,
         iou: float = 0.7,
         max_det: int = 300,
-        classes: Sequence[str] = (),
+        classes: Sequence[str] = ...,
         imgsz: tuple[int, int] | None = None,
         labels: StrPath | None = None,
         task: str | None = None,
@@ -198,4 +213,5 @@ class Run:
         """How far the run has come: source, decoded, settled, failed, expected."""
 
 def command(arguments: Sequence[str]) -> int: ...
+def runtime_library() -> Path | None: ...
 def serve_worker() -> int: ...

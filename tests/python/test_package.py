@@ -1,0 +1,110 @@
+"""The package as it is installed: its types, and the command that comes with it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import support
+import vidmill
+
+PACKAGE = support.ROOT / "crates" / "vidmill-python"
+SCRIPT = Path(sys.executable).parent / "vidmill"
+
+USES = '''
+import asyncio
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import assert_type
+
+import vidmill
+
+with vidmill.frames("a.mp4", every=5, fps=Fraction(1, 3), start="0:01", end=2, size=(640, 360), format="bgr") as frames:
+    for frame in frames:
+        assert_type(frame.array, NDArray[np.uint8])
+        assert_type(frame.time, float | None)
+    assert_type(frames[3], vidmill.Frame)
+    assert_type(frames.at("0:03"), vidmill.Frame)
+
+model: vidmill.Predictor = vidmill.load("m.onnx", device="cuda:0", classes=["person", 2])
+for found in model.detect([frame, frame.array]):
+    assert_type(found, vidmill.Detections)
+    assert_type(found[found.confidence > 0.5], vidmill.Detections)
+
+
+async def results() -> None:
+    async with vidmill.run(["a.mp4"], "m.onnx", out="out.jsonl", isolate=True) as run:
+        async for result in run:
+            assert_type(result, vidmill.Result)
+    async for frame in vidmill.frames("a.mp4"):
+        assert_type(frame, vidmill.Frame)
+'''
+
+
+def mypy(*arguments):
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(list(map(str, command)), cwd=PACKAGE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_package_is_typed_strictly():
+    mypy("mypy", "--config-file", "pyproject.toml", "-p", "vidmill")
+
+
+def test_stubs_say_what_is_there():
+    mypy("mypy.stubtest", "vidmill._vidmill", "--mypy-config-file", "pyproject.toml")
+
+
+def test_uses_are_typed(tmp_path):
+    (tmp_path / "uses.py").write_text(USES)
+    mypy("mypy", "--strict", tmp_path / "uses.py")
+
+
+def test_everything_public_is_documented():
+    for name in vidmill.__all__:
+        if name != "__version__":
+            assert getattr(vidmill, name).__doc__, name
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The command that the package installs."""
+    return support.Command(SCRIPT)
+
+
+def test_the_script_is_the_command(script, vidmill, clips, models, tmp_path):
+    for arguments in (["--version"], ["run", "--help"], ["inspect", clips / "h264.mp4"], ["run"], ["run", "a", "-m", "b", "--every", 0]):
+        theirs, ours = vidmill(*arguments), script(*arguments)
+        assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err)
+    outputs = []
+    for number, command in enumerate((vidmill, script)):
+        for isolate in ([], ["--isolate"]):
+            out = tmp_path / f"{number}{len(isolate)}.jsonl"
+            done = command("run", clips / "h264.mp4", "-m", models / "yolov8.onnx", "-o", out, *isolate)
+            assert done.code == 0, done.err
+            outputs.append(out.read_bytes())
+    assert len(outputs) == 4 and len(set(outputs)) == 1
+    assert script("run", clips / "h264.mp4", "-m", models / "yolov8_nan.onnx", "--quiet").code == 3
+    manifest = json.loads((tmp_path / "10.jsonl.manifest.json").read_text())
+    assert manifest["command"][1:3] == ["run", str(clips / "h264.mp4")]
+
+
+def test_ctrl_c_ends_the_script_as_it_ends_the_command(script, clips, centernet, tmp_path):
+    import signal
+    import time
+
+    long = tmp_path / "long.mkv"
+    support.tool("ffmpeg", "-v", "error", "-stream_loop", 100, "-i", clips / "h264.mp4", "-c", "copy", long)
+    out = tmp_path / "out.jsonl"
+    with script.start("run", long, "-m", centernet, "-o", out) as process:
+        end = time.monotonic() + 30
+        while not (out.exists() and out.stat().st_size > 1000) and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told and "interrupted after" in told
+    support.assert_balanced(json.loads(Path(f"{out}.manifest.json").read_text())["ledger"])
