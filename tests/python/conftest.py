@@ -1,9 +1,12 @@
 """What the tests of the Python package share. They run in the interpreter that it is installed in."""
 
+import os
+
 import pytest
+import support
 
 try:
-    import vidmill as package
+    import vidmill
 except ImportError as error:
     pytest.fail(f"the package is not installed: run tools/python_package.py ({error})", pytrace=False)
 
@@ -14,11 +17,20 @@ def bunny(assets):
     return assets / "bigbuckbunny.mp4"
 
 
+@pytest.fixture(scope="session")
+def dark(bikes, tmp_path_factory):
+    """The street with half of its frames darkened: for those the model `yolov8_nan` gives NaN."""
+    path = tmp_path_factory.mktemp("dark") / "dark.mp4"
+    support.tool(
+        *("ffmpeg", "-v", "error", "-i", bikes, "-frames:v", 12),
+        *("-vf", "eq=brightness=-0.6:enable='eq(mod(floor(n/3),2),1)'", "-c:v", "libx264", path),
+    )
+    return path
+
+
 @pytest.fixture
 def descriptors():
     """descriptors(path) tells how many of this process's descriptors are open on a file."""
-    import os
-
     def count(path):
         links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
         real = os.path.realpath(path)

@@ -75,7 +75,7 @@ def script():
     return support.Command(SCRIPT)
 
 
-def test_the_script_is_the_command(script, vidmill, clips, models, tmp_path):
+def test_the_script_is_the_command(script, vidmill, dark, clips, models, tmp_path):
     for arguments in (["--version"], ["run", "--help"], ["inspect", clips / "h264.mp4"], ["run"], ["run", "a", "-m", "b", "--every", 0]):
         theirs, ours = vidmill(*arguments), script(*arguments)
         assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err)
@@ -87,7 +87,7 @@ def test_the_script_is_the_command(script, vidmill, clips, models, tmp_path):
             assert done.code == 0, done.err
             outputs.append(out.read_bytes())
     assert len(outputs) == 4 and len(set(outputs)) == 1
-    assert script("run", clips / "h264.mp4", "-m", models / "yolov8_nan.onnx", "--quiet").code == 3
+    assert script("run", dark, "-m", models / "yolov8_nan.onnx", "--quiet").code == 3
     manifest = json.loads((tmp_path / "10.jsonl.manifest.json").read_text())
     assert manifest["command"][1:3] == ["run", str(clips / "h264.mp4")]
 

@@ -60,16 +60,16 @@ def typed(options):
     return words
 
 
-def test_several_sources_and_failures(clips, models, detect):
-    command = detect(clips / "h264.mp4", models / "yolov8_nan.onnx", code=3)
-    with vidmill.run([clips / "h264.mp4", str(clips / "images_png")], models / "yolov8_nan.onnx") as run:
+def test_several_sources_and_failures(dark, clips, models, detect):
+    command = detect(dark, models / "yolov8_nan.onnx", code=3)
+    with vidmill.run([dark, str(clips / "images_png")], models / "yolov8_nan.onnx") as run:
         results = list(run)
     assert dicts(results)[: len(command.records)] == command.records
     assert {result.status for result in results} == {"ok", "failed"}
     failed = next(result for result in results if result.status == "failed")
     assert failed.detections is None and failed.attempts == 1 and failed.error
     assert run.manifest["ledger"]["failed"] >= command.manifest["ledger"]["failed"]
-    assert [source["source"] for source in run.manifest["sources"]] == [str(clips / "h264.mp4"), str(clips / "images_png")]
+    assert [source["source"] for source in run.manifest["sources"]] == [str(dark), str(clips / "images_png")]
 
 
 def test_nothing_is_written_unless_asked_for(clips, models, tmp_path, monkeypatch, capfd):

@@ -60,8 +60,8 @@ fn positive(every: &Bound<'_, PyAny>) -> PyResult<NonZeroU64> {
 
 /// Where ONNX Runtime's library is, unless that was said: in the package `onnxruntime` of this very interpreter, if it has one.
 pub fn runtime_library(py: Python<'_>, given: Option<PathBuf>) -> PyResult<Option<PathBuf>> {
-    let is_named = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if given.is_some() || ["VIDMILL_ONNXRUNTIME", "ORT_DYLIB_PATH"].iter().any(|name| is_named(&name)) {
+    let is_named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if given.is_some() || ["VIDMILL_ONNXRUNTIME", "ORT_DYLIB_PATH"].iter().any(|name| is_named(name)) {
         return Ok(given);
     }
     let spec = py.import("importlib.util")?.call_method1("find_spec", ("onnxruntime",))?;

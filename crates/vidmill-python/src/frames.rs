@@ -219,13 +219,15 @@ impl Frames {
     /// Width in pixels, as displayed: rotated, before `size`.
     #[getter]
     fn width(&self) -> u32 {
-        self.probe.displayed_width
+        let Probe { displayed_width, .. } = self.probe;
+        displayed_width
     }
 
     /// Height in pixels, as displayed.
     #[getter]
     fn height(&self) -> u32 {
-        self.probe.displayed_height
+        let Probe { displayed_height, .. } = self.probe;
+        displayed_height
     }
 
     /// By how many degrees decoded pictures are turned clockwise to be displayed.
