@@ -7,7 +7,7 @@ DEMO := out/demo
 # tools/setup explains how to get Rust where cargo is on no path at all.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test bench bench-pool release clean
+.PHONY: help demo test python bench bench-pool release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || grep '##' Makefile
@@ -26,6 +26,10 @@ test: ## format, lints, unit tests and the end-to-end tests against oracles
 	@tools/setup test
 	@$(PYTHON) tools/assets.py --test
 	@$(PYTHON) tools/run_tests.py
+
+python: ## build the optimised Python package and install it into .venv
+	@tools/setup test
+	VIRTUAL_ENV=$(CURDIR)/.venv $(PYTHON) -m maturin develop --release --manifest-path crates/vidmill-python/Cargo.toml
 
 bench: release ## vidmill beside hand-written Python pipelines, and the limit
 	@tools/setup bench

@@ -94,12 +94,20 @@ def run_pytest(tally):
         print(f"pytest ended with {code}")
 
 
+def install_package():
+    """Builds the Python package, and installs it into the environment that runs the tests."""
+    os.environ["VIRTUAL_ENV"] = sys.prefix
+    manifest = "crates/vidmill-python/Cargo.toml"
+    check("python package", [sys.executable, "-m", "maturin", "develop", "--quiet", "--manifest-path", manifest])
+
+
 def main():
     check("cargo fmt", ["cargo", "fmt", "--all", "--check"])
     check("cargo clippy", ["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
     tally = Tally()
     run_cargo_tests(tally)
     check("cargo build", ["cargo", "build", "--workspace", "--locked"])
+    install_package()
     run_pytest(tally)
     for reason in tally.reasons:
         print(f"skipped: {reason}")

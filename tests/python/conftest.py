@@ -1,14 +1,15 @@
 """What the tests of the Python package share. They run in the interpreter that it is installed in."""
 
 import os
+import sys
 
 import pytest
 import support
 
 try:
-    import vidmill
+    import vidmill  # noqa: F401
 except ImportError as error:
-    pytest.fail(f"the package is not installed: run tools/python_package.py ({error})", pytrace=False)
+    raise pytest.UsageError(f"the Python package is not installed in {sys.prefix}: run make python ({error})") from None
 
 
 @pytest.fixture(scope="session")

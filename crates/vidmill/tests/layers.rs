@@ -38,6 +38,7 @@ fn dependencies_point_one_way() {
         ("vidmill-infer", &["vidmill-image"][..]),
         ("vidmill", &["vidmill-image", "vidmill-infer", "vidmill-pool", "vidmill-video"][..]),
         ("vidmill-cli", &["vidmill"][..]),
+        ("vidmill-python", &["vidmill", "vidmill-cli"][..]),
     ]);
     let found = dependencies();
     assert_eq!(
