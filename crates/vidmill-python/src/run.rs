@@ -1,5 +1,6 @@
 //! A run, as Python iterates over its results.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,19 +49,20 @@ enum Next {
 
 #[pymethods]
 impl Run {
-    /// `arguments` are those of the command, beginning with `vidmill run`.
+    /// `arguments` are those of the command, beginning with `vidmill run`; `writes` is whether they say where to.
     #[new]
-    #[pyo3(signature = (arguments, *, out=None, onnxruntime=None))]
-    fn new(
-        py: Python<'_>,
-        arguments: Vec<std::ffi::OsString>,
-        out: Option<PathBuf>,
-        onnxruntime: Option<PathBuf>,
-    ) -> PyResult<Self> {
-        let worker = worker_program(py)?;
-        let mut options = vidmill_cli::run_options(arguments, Some(worker)).map_err(Failure::Value)?;
-        options.output.out = out.unwrap_or_else(|| PathBuf::from(sink::NOWHERE));
-        options.load.runtime_library = arguments::runtime_library(py, onnxruntime)?;
+    fn new(py: Python<'_>, arguments: Vec<OsString>, writes: bool) -> PyResult<Self> {
+        let worker = worker_program(py);
+        let mut options =
+            vidmill_cli::run_options(arguments, worker.as_ref().ok().cloned()).map_err(Failure::Value)?;
+        if options.isolate.is_some() {
+            worker?;
+        }
+        if !writes {
+            options.output.out = PathBuf::from(sink::NOWHERE);
+        }
+        let library = options.load.runtime_library.take();
+        options.load.runtime_library = arguments::runtime_library(py, library)?;
         let (stop, progress) = (Stop::default(), Arc::new(Progress::default()));
         let (to_python, records) = sync_channel(WAITING);
         let begin = {
@@ -96,10 +98,7 @@ impl Run {
             }
             if let Err(interrupt) = py.check_signals() {
                 // What is under way is finished, and outputs are closed, before anybody hears of it.
-                py.detach(|| {
-                    self.stop.ask();
-                    self.state().end()
-                })?;
+                self.close(py)?;
                 return Err(interrupt);
             }
         }
@@ -126,10 +125,12 @@ impl Run {
     /// Stops the run if it is still going, and waits until all outputs are closed. Results that were not taken are left out; in
     /// the outputs they are.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| {
-            self.stop.ask();
-            self.state().end()
-        })?)
+        self.stop.ask();
+        while let Next::Record(_) | Next::NotYet = py.detach(|| self.state().next())? {
+            // Another interrupt leaves the run to end by itself.
+            py.check_signals()?;
+        }
+        Ok(())
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -204,13 +205,9 @@ impl State {
         }
     }
 
-    /// Waits for the run's end.
+    /// Takes what a run that has ended came to.
     fn end(&mut self) -> Result<(), Failure> {
-        if !matches!(self, Self::Going { .. }) {
-            return Ok(());
-        }
-        let Self::Going { records, thread } = std::mem::replace(self, Self::Failed) else { return Ok(()) };
-        drop(records);
+        let Self::Going { thread, .. } = std::mem::replace(self, Self::Failed) else { return Ok(()) };
         let panicked =
             |_| Err(RunError::Thread("the run's thread panicked; please report this as a bug".into()));
         *self = Self::Ended(Box::new(thread.join().unwrap_or_else(panicked)?));

@@ -35,4 +35,5 @@ compile! {
     store_f32(values: &[f32], out: &mut [u8]);
     store_f16(values: &[f32], out: &mut [u8]);
     store_u8(values: &[f32], out: &mut [u8]);
+    store_pixels(lines: [&[i16]; 3], out: &mut [u8]);
 }

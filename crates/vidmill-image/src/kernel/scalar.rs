@@ -230,6 +230,25 @@ pub(crate) fn store_u8(values: &[f32], out: &mut [u8]) {
     }
 }
 
+/// Stores lines in steps of 1 / [`RGB_UNIT`] as pixels of bytes: what resampling where nothing is resized, interleaving and
+/// [`store_u8`] give, in one step. Values are 0 to 255.
+#[inline(always)]
+pub(crate) fn store_pixels(lines: [&[i16]; 3], out: &mut [u8]) {
+    let pixels = out.as_chunks_mut::<3>().0;
+    // Equal lengths, said once, let the loop run without checks.
+    let [a, b, c] = lines.map(|line| &line[..pixels.len()]);
+    for (x, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = [a[x], b[x], c[x]].map(nearest);
+    }
+}
+
+/// Rounded to nearest even.
+#[inline(always)]
+fn nearest(value: i16) -> u8 {
+    const SHIFT: u32 = RGB_UNIT.trailing_zeros();
+    ((value + (RGB_UNIT / 2 - 1) + ((value >> SHIFT) & 1)) >> SHIFT) as u8
+}
+
 /// Clamps to 0..=255. Comparisons rather than `clamp`, which costs more for the sake of values that are not numbers.
 #[inline(always)]
 fn saturate(value: f32) -> f32 {

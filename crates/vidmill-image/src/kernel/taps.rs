@@ -22,6 +22,13 @@ impl Taps {
         Self { index, weight: positions.iter().map(|position| position.weight).collect(), step, last }
     }
 
+    /// Whether they take every one of `count` samples, as it is.
+    pub(crate) fn are_all(&self, count: usize) -> bool {
+        self.index.len() == count
+            && self.index.iter().enumerate().all(|(at, &index)| index as usize == at)
+            && self.weight.iter().all(|&weight| weight == 0.0)
+    }
+
     /// Both samples and the weight of every tap.
     ///
     /// # Panics

@@ -99,6 +99,8 @@ proptest! {
         same(vec![0; 4 * n], |level, out| level.store_f32(&values, out))?;
         same(vec![0; 2 * n], |level, out| level.store_f16(&values, out))?;
         same(vec![0; n], |level, out| level.store_u8(&values, out))?;
+        let lines = [line(n, seed, 8160), line(n, !seed, 8160), line(n, seed ^ 5, 8160)];
+        same(vec![0; 3 * n], |level, out| level.store_pixels(lines.each_ref().map(Vec::as_slice), out))?;
     }
 }
 

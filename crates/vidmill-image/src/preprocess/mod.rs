@@ -101,6 +101,8 @@ pub struct Preprocess {
     window: Window,
     reader: Reader,
     writer: Writer,
+    /// Pixels become bytes one by one: no resampling, no padding, no normalisation.
+    is_plain: bool,
     /// Lines of R, G, B: one, or a band of them.
     lines: [Vec<f32>; 3],
     /// A band with rows and columns swapped.
@@ -146,6 +148,9 @@ impl Preprocess {
         let reader = Reader::new(&kind, x, y, spec);
         let (band, turned) = if orientation.transposed { (BAND, BAND) } else { (1, 0) };
         let lines = |count: usize| std::array::from_fn(|_| vec![0.0; reader.length() * count]);
+        let writer = Writer::new(spec);
+        let is_whole = (left, top, right, bottom) == (0, 0, spec.size.width, spec.size.height);
+        let is_plain = is_whole && !orientation.transposed && writer.takes_pixels() && reader.is_plain(spec);
         Ok(Self {
             kind,
             geometry: Geometry::new(displayed, spec.size, spec.resize),
@@ -160,7 +165,8 @@ impl Preprocess {
             lines: lines(band),
             turned: lines(turned),
             reader,
-            writer: Writer::new(spec),
+            writer,
+            is_plain,
             level: Level::best(),
         })
     }
@@ -207,6 +213,10 @@ impl Preprocess {
         if out.len() != self.item_bytes {
             return Err(PreprocessError::Output { found: out.len(), needed: self.item_bytes });
         }
+        if self.is_plain {
+            self.run_plain(planes, out);
+            return Ok(());
+        }
         self.writer.pad(self.window, out);
         if self.orientation.transposed {
             self.run_turned(planes, out)
@@ -214,6 +224,14 @@ impl Preprocess {
             self.run_upright(planes, out)
         }
         Ok(())
+    }
+
+    /// Decoded pixels are pixels of the tensor.
+    fn run_plain(&mut self, planes: &Planes<'_>, out: &mut [u8]) {
+        for k in 0..self.reader.count() {
+            let lines = self.reader.rgb(self.level, planes, k);
+            self.writer.pixels(self.level, lines, k, out);
+        }
     }
 
     /// Decoded rows are rows of the tensor.

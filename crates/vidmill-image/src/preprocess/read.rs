@@ -53,6 +53,22 @@ impl Reader {
     pub(super) fn count(&self) -> usize {
         self.rows.len()
     }
+    /// Whether every value of a line is one of the picture's, and nothing but the matrix lies between: then there is [`Self::rgb`].
+    pub(super) fn is_plain(&self, spec: &TensorSpec) -> bool {
+        let Way::Yuv(yuv) = &self.way else { return false };
+        let is_same = spec.scale == 1.0 && spec.mean == [0.0; 3] && spec.std == [1.0; 3];
+        is_same && yuv.taps.are_all(yuv.width) && self.rows.iter().all(|row| row.weight == 0.0)
+    }
+    /// Line `k` of a plain picture, R, G, B in steps of 1 / [`RGB_UNIT`]. (Of any other, nothing.)
+    pub(super) fn rgb(&mut self, level: Level, planes: &Planes<'_>, k: usize) -> [&[i16]; 3] {
+        match &mut self.way {
+            Way::Direct(_) => [&[]; 3],
+            Way::Yuv(yuv) => {
+                yuv.rgb(level, planes, self.rows[k]);
+                yuv.rgb.each_ref().map(|line| &line[..yuv.width])
+            }
+        }
+    }
     /// Line `k` as normalised R, G, B (or luma, in the first).
     pub(super) fn line(&mut self, level: Level, planes: &Planes<'_>, k: usize, out: [&mut [f32]; 3]) {
         match &mut self.way {
@@ -109,6 +125,8 @@ struct Yuv {
     /// Y, U and V at full width, for both rows.
     wide: [[Vec<i16>; 3]; 2],
     rgb: [Vec<i16>; 3],
+    /// Columns of the picture.
+    width: usize,
     taps: Taps,
 }
 
@@ -161,11 +179,20 @@ impl Yuv {
             blended: [narrow.clone(), narrow],
             wide: std::array::from_fn(|_| std::array::from_fn(|_| line.clone())),
             rgb: std::array::from_fn(|_| line.clone()),
+            width: width as usize,
             taps: Taps::new(columns, 1, 0),
         }
     }
 
     fn line(&mut self, level: Level, planes: &Planes<'_>, row: Position, out: [&mut [f32]; 3]) {
+        self.rgb(level, planes, row);
+        for ((line, norm), out) in self.rgb.iter().zip(self.norm).zip(out) {
+            level.resample_i16(line, &self.taps, norm, out);
+        }
+    }
+
+    /// R, G, B of a line, at full width.
+    fn rgb(&mut self, level: Level, planes: &Planes<'_>, row: Position) {
         let last = self.chroma_rows.len() - 1;
         let luma_rows = Between::new(row.index, (row.index + 1).min(last), row.weight);
         self.row(level, planes, luma_rows.near, 0);
@@ -176,9 +203,6 @@ impl Yuv {
         let [near, far] = self.wide.each_ref().map(|[y, u, v]| YuvRow { y, u, v });
         let rows = Between { near, far, share: luma_rows.share };
         level.yuv_to_rgb(rows, &self.matrix, &mut self.rgb);
-        for ((line, norm), out) in self.rgb.iter().zip(self.norm).zip(out) {
-            level.resample_i16(line, &self.taps, norm, out);
-        }
     }
 
     /// Y, U and V codes of luma row `y`, at full width.

@@ -279,8 +279,35 @@ fn run_at(level: Level, spec: &TensorSpec, picture: &Owned, misaligned: usize) -
     out.split_off(misaligned)
 }
 
+/// The specification of images as bytes, of the picture's own size.
+fn plain(picture: &Owned, channels: ChannelOrder) -> TensorSpec {
+    TensorSpec {
+        element: ElementType::U8,
+        layout: TensorLayout::Nhwc,
+        channels,
+        resize: ResizeMode::Stretch,
+        scale: 1.0,
+        ..TensorSpec::yolo(picture.size.rotated(picture.rotation))
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn the_plain_pass_equals_the_general_one(picture in pictures(), bgr: bool) {
+        let spec = plain(&picture, if bgr { ChannelOrder::Bgr } else { ChannelOrder::Rgb });
+        let planes = picture.planes();
+        let mut preprocess = Preprocess::for_planes(&spec, &planes).unwrap();
+        let is_yuv = matches!(picture.format.layout, Layout::YuvPlanar { .. } | Layout::YuvSemiPlanar { .. });
+        // A column is the same when it is turned.
+        prop_assert!(picture.size.width == 1 || preprocess.is_plain == (is_yuv && picture.rotation == Rotation::None));
+        let [mut found, mut expected] = [0xA5, 0x5A].map(|byte| vec![byte; spec.item_bytes()]);
+        preprocess.run(&planes, &mut found).unwrap();
+        preprocess.is_plain = false;
+        preprocess.run(&planes, &mut expected).unwrap();
+        prop_assert_eq!(found, expected);
+    }
 
     #[test]
     fn equals_the_naive_pass(spec in specs(), picture in pictures(), misaligned in 0usize..4) {

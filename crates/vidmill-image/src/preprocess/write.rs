@@ -89,6 +89,19 @@ impl Writer {
         }
     }
 
+    /// Whether it writes pixels of bytes: then there is [`Self::pixels`].
+    pub(super) fn takes_pixels(&self) -> bool {
+        self.element == ElementType::U8 && matches!(self.arrangement, Arrangement::Interleaved(_))
+    }
+
+    /// Writes a whole row of R, G, B in the steps that the kernels have them in.
+    pub(super) fn pixels(&self, level: Level, lines: [&[i16]; 3], row: usize, out: &mut [u8]) {
+        if let Arrangement::Interleaved(order) = &self.arrangement {
+            let bytes = self.width * 3;
+            level.store_pixels(order.map(|line| lines[line]), &mut out[row * bytes..(row + 1) * bytes]);
+        }
+    }
+
     /// Writes `lines` (R, G, B of equal length; only the first for grey) from (`row`, `column`) on.
     pub(super) fn segment(
         &mut self,

@@ -43,8 +43,9 @@ def frames(
         MediaError: It is no video or image that can be read.
         ValueError: An argument does not serve.
 
-    Frames differ from cv2.VideoCapture's on purpose: RGB unless asked otherwise; colours by the matrix and range that the file is tagged
-    with (cv2 takes all for BT.601); times that are the container's, not a count divided by a rate. Indices and rotation are the same.
+    Indices and rotation are those of cv2.VideoCapture. On purpose different are: RGB unless asked otherwise; colours by the matrix and range that
+    the file is tagged with (OpenCV 4 takes all for BT.601), untagged ones as BT.709 from 720 lines on; times that are the container's,
+    not since the first frame. docs/PYTHON.md has the whole list.
     """
     return Frames(
         source, every=every, fps=fps, start=start, end=end, size=size, format=format, threads=threads

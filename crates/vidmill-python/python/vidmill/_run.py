@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import os
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -121,9 +122,9 @@ def run(
 
     Whatever is wrong with sources, model or outputs is raised where results are taken: FileNotFoundError, MediaError, ModelError, RunFailed.
     """
-    single = isinstance(source, str) or hasattr(source, "__fspath__")
-    sources: list[Any] = [source] if single else list(source)  # type: ignore[arg-type]
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     options: dict[str, Any] = {
+        "out": out,
         "annotate": annotate,
         "format": format,
         "every": every,
@@ -139,6 +140,7 @@ def run(
         "task": task,
         "device": device,
         "precision": precision,
+        "onnxruntime": onnxruntime,
         "batch": batch,
         "workers": workers,
         "threads": threads,
@@ -146,10 +148,10 @@ def run(
         "worker-memory": worker_memory,
         "recycle": recycle,
     }
-    arguments = ["vidmill", "run", f"--model={model}"]
+    arguments = ["vidmill", "run", f"--model={os.fspath(model)}"]
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     arguments += [f"--{name}" for name, given in (("isolate", isolate), ("resume", resume)) if given]
-    going = Run([*arguments, "--", *map(str, sources)], out=out, onnxruntime=onnxruntime)
+    going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None)
     _going.add(going)
     return going
 
