@@ -23,9 +23,11 @@ def frames(
                 frame.index   # counted as cv2 does
                 frame.time    # seconds: the container's own timestamp
 
-    `async for frame in frames` is the same in a coroutine (asyncio), decoding in a thread. `frames[120]` is the frame whose index is 120,
-    `frames.at(4.8)` the one that is shown at 4.8 seconds: both exactly those that reading from the beginning gives, whatever `every`
-    and the other choices are; the first way there is decoded, ways back are short. Iteration goes on where it was.
+    `async for frame in frames` is the same in a coroutine (asyncio), decoding in a thread.
+
+    `frames[120]` is the frame whose index is 120, `frames.at(4.8)` the one that is shown at 4.8 seconds: both exactly those
+    that reading from the beginning gives, whatever `every` and the other choices of frames are. The first way there is
+    decoded, ways back are short. Iteration goes on where it was.
 
     Args:
         source: A video or image file, a URL, or "-" for standard input.
@@ -34,8 +36,9 @@ def frames(
         start: From this time on.
         end: Up to, not including, this time.
         size: (width, height) in pixels to resize to, bilinear as cv2.INTER_LINEAR; by default as displayed.
-        format: What arrays hold. "rgb", "bgr": uint8 [height, width, 3]. "gray": uint8 [height, width], 0 is black, 255 white. "yuv":
-            uint8 [height * 3 // 2, width], planar 4:2:0 (I420) of 8 bits with the matrix and range that `probe` tells; even sides only.
+        format: What arrays hold. "rgb", "bgr": uint8 [height, width, 3]. "gray": uint8 [height, width], 0 is black, 255
+            white. "yuv": uint8 [height * 3 // 2, width], planar 4:2:0 (I420) of 8 bits with the matrix and range that `probe`
+            tells; even sides only.
         threads: Of the decoder; 0 for as many as there are cores. Frames are the same for any number.
 
     Raises:
@@ -43,9 +46,9 @@ def frames(
         MediaError: It is no video or image that can be read.
         ValueError: An argument does not serve.
 
-    Indices and rotation are those of cv2.VideoCapture. On purpose different are: RGB unless asked otherwise; colours by the matrix and range that
-    the file is tagged with (OpenCV 4 takes all for BT.601), untagged ones as BT.709 from 720 lines on; times that are the container's,
-    not since the first frame. docs/PYTHON.md has the whole list.
+    Indices and rotation are those of cv2.VideoCapture. On purpose different are: RGB unless asked otherwise; colours by the
+    matrix and range that the file is tagged with (OpenCV 4 takes all for BT.601), untagged ones as BT.709 from 720 lines on;
+    times that are the container's, not since the first frame. docs/PYTHON.md has the whole list.
     """
     return Frames(
         source, every=every, fps=fps, start=start, end=end, size=size, format=format, threads=threads

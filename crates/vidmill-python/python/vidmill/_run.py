@@ -102,11 +102,11 @@ def run(
                 result.detections.xyxy   # float32 [n, 4]
         run.manifest["ledger"]           # {"decoded": ..., "sampled": ..., "ok": ...}
 
-    It is `vidmill run` within this process: the same records, the same memory. Work is done by threads that do not need Python; when results
-    are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
+    It is `vidmill run` within this process: the same records, the same memory. Work is done by threads that do not need
+    Python; when results are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
 
-    Ctrl-C while waiting for a result finishes what is in flight, closes all outputs validly, and raises KeyboardInterrupt; so does leaving
-    the `with` block. `close()` does the same.
+    Ctrl-C, leaving the `with` block, `close()` and the end of the program finish what is in flight and close all outputs
+    validly.
 
     Args:
         source: A video, image, folder, glob, .txt list, URL, or several of these.
@@ -114,13 +114,14 @@ def run(
         out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
         annotate: Annotated video (.mp4), or a folder.
 
-    All others are the options of `vidmill run`, where `vidmill run --help` describes them; None leaves each at its default. With `resume`, results
-    are those of frames that were not done before.
+    All others are the options of `vidmill run`, where `vidmill run --help` describes them; None leaves each at its default.
+    With `resume`, results are those of frames that were not done before.
 
     Raises:
         ValueError: An option does not serve.
 
-    Whatever is wrong with sources, model or outputs is raised where results are taken: FileNotFoundError, MediaError, ModelError, RunFailed.
+    Whatever is wrong with sources, model or outputs is raised where results are taken: FileNotFoundError, MediaError,
+    ModelError, RunFailed.
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     options: dict[str, Any] = {
