@@ -9,8 +9,13 @@ pub(crate) fn available_memory() -> Option<u64> {
 }
 
 fn system_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    bytes_told("/proc/meminfo", "MemAvailable:")
+}
+
+/// The bytes that a line such as `VmHWM:  1234 kB` of one of the kernel's files tells.
+fn bytes_told(path: &str, label: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -68,12 +73,9 @@ pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
 /// USER_HZ, which is 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The most physical memory that a process ever held, in bytes.
-pub(crate) fn peak_memory(process: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+/// The most physical memory that a process ever held, in bytes; nothing once it has ended, or where the system does not tell.
+pub fn peak_memory(process: u32) -> Option<u64> {
+    bytes_told(&format!("/proc/{process}/status"), "VmHWM:")
 }
 
 #[cfg(test)]

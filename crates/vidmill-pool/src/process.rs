@@ -279,6 +279,11 @@ where
         self.shared.lock().supervisor.failure().map(str::to_owned)
     }
 
+    /// How many workers there are to be at any time.
+    pub fn workers(&self) -> usize {
+        self.shared.lock().children.len()
+    }
+
     /// The numbers of the processes that run now.
     pub fn process_ids(&self) -> Vec<u32> {
         self.shared.lock().children.iter().flatten().map(|seated| seated.child.id).collect()

@@ -134,7 +134,8 @@ impl Slots {
     }
 
     /// How many slots are free at this moment.
-    pub fn free_count(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn free_count(&self) -> usize {
         self.free.lock().len()
     }
 

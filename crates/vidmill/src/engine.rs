@@ -28,7 +28,6 @@ pub(crate) enum Engine {
     /// This process never loads the model, nor the runtime: whatever they do, they do to a worker.
     Isolated {
         processes: Processes<Ticket, ModelWorker>,
-        count: usize,
         description: Box<Description>,
     },
 }
@@ -39,39 +38,6 @@ struct Recipe {
     model: PathBuf,
     load: LoadOptions,
     task: TaskOptions,
-}
-
-/// Worker processes on their way.
-pub(crate) struct Launched(Option<(Processes<Ticket, ModelWorker>, usize)>);
-
-impl Launched {
-    /// Starts worker processes, if there are to be any, so that they load the model while the sources are looked at.
-    pub fn begin(options: &Options, load: &LoadOptions, cores: usize) -> Result<Self, RunError> {
-        let Some(isolation) = &options.isolate else { return Ok(Self(None)) };
-        if let Err(source) = std::fs::metadata(&options.model) {
-            return Err(vidmill_infer::Error::Read { path: options.model.clone(), source }.into());
-        }
-        let recipe = Recipe { model: options.model.clone(), load: load.clone(), task: options.task.clone() };
-        let start = serde_json::to_vec(&recipe)
-            .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
-        let program = Program { start, ..isolation.program.clone() };
-        let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
-        let printer = Printer::to_standard_error();
-        let processes = Processes::launch(count, program, policy(isolation), printer)?;
-        Ok(Self(Some((processes, count))))
-    }
-
-    /// The model, when it is loaded.
-    pub fn finish(self, options: &Options, load: &LoadOptions) -> Result<Engine, RunError> {
-        let Some((processes, count)) = self.0 else {
-            return Ok(Engine::InProcess(Arc::new(Model::open(&options.model, load)?)));
-        };
-        let introduction = processes.introduction()?;
-        let description = serde_json::from_slice(&introduction).map_err(|error| {
-            StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
-        })?;
-        Ok(Engine::Isolated { processes, count, description })
-    }
 }
 
 /// Workers that have to be started before the model is known: one for each core's share, but one in all where one
@@ -95,6 +61,37 @@ fn policy(isolation: &Isolation) -> Policy {
 }
 
 impl Engine {
+    /// Loads the model, here or in worker processes; returns when it is loaded.
+    pub fn open(options: &Options, load: &LoadOptions, cores: usize) -> Result<Self, RunError> {
+        match &options.isolate {
+            None => Ok(Self::InProcess(Arc::new(Model::open(&options.model, load)?))),
+            Some(isolation) => Self::isolate(isolation, options, load, cores),
+        }
+    }
+
+    fn isolate(
+        isolation: &Isolation,
+        options: &Options,
+        load: &LoadOptions,
+        cores: usize,
+    ) -> Result<Self, RunError> {
+        if let Err(source) = std::fs::metadata(&options.model) {
+            return Err(vidmill_infer::Error::Read { path: options.model.clone(), source }.into());
+        }
+        let recipe = Recipe { model: options.model.clone(), load: load.clone(), task: options.task.clone() };
+        let start = serde_json::to_vec(&recipe)
+            .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
+        let program = Program { start, ..isolation.program.clone() };
+        let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
+        let printer = Printer::to_standard_error();
+        let processes = Processes::launch(count, program, policy(isolation), printer)?;
+        let introduction = processes.introduction()?;
+        let description = serde_json::from_slice(&introduction).map_err(|error| {
+            StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
+        })?;
+        Ok(Self::Isolated { processes, description })
+    }
+
     /// The model and what runs it.
     pub fn description(&self) -> &Description {
         match self {
@@ -107,7 +104,7 @@ impl Engine {
     pub fn launched(&self) -> Option<usize> {
         match self {
             Self::InProcess(_) => None,
-            Self::Isolated { count, .. } => Some(*count),
+            Self::Isolated { processes, .. } => Some(processes.workers()),
         }
     }
 

@@ -12,7 +12,7 @@ use vidmill_infer::{Device, LoadOptions, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
-use crate::engine::Launched;
+use crate::engine::Engine;
 use crate::error::RunError;
 use crate::feed::{Feeder, line};
 use crate::manifest::{Manifest, Parallelism};
@@ -58,7 +58,7 @@ fn run_tapped(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
     let load = session_threads(&options.load);
-    let engine = Launched::begin(options, &load, cores)?.finish(options, &load)?;
+    let engine = Engine::open(options, &load, cores)?;
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
     let on_cpu = model.runtime.provider.starts_with("CPU");

@@ -27,7 +27,7 @@ impl Meter {
         manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
         manifest.cpu_seconds = self::cpu_seconds() + cpu_seconds;
         manifest.stage_seconds = self.clocks.seconds();
-        manifest.peak_memory_bytes = self::peak_memory_bytes();
+        manifest.peak_memory_bytes = vidmill_pool::peak_memory(std::process::id());
     }
 }
 
@@ -37,19 +37,11 @@ fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// The most physical memory that the process ever held, in bytes.
-fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn usage_is_told() {
         assert!(super::cpu_seconds() > 0.0);
-        assert!(super::peak_memory_bytes().unwrap() > 100_000);
+        assert!(vidmill_pool::peak_memory(std::process::id()).unwrap() > 100_000);
     }
 }
