@@ -18,27 +18,36 @@ module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 sys.exit(module.serve_worker())";
 
+/// What a worker process runs that is to run Python: with the modules of this interpreter, and nothing else of it.
+const PYTHON_WORKER: &str = "\
+import importlib, json, sys
+sys.path[:] = json.loads(sys.argv[1])
+sys.exit(importlib.import_module(sys.argv[2]).serve())";
+
 /// What worker processes run in place of the program that is running now, which is Python.
 pub fn worker_program(py: Python<'_>) -> PyResult<Program> {
+    let library: OsString = py.import("vidmill._vidmill")?.getattr("__file__")?.extract()?;
+    program(py, ["-I", "-S", "-c", WORKER].map(OsString::from).into_iter().chain([library]).collect())
+}
+
+/// A fresh interpreter that calls `serve()` of a module of this package.
+pub fn python_program(py: Python<'_>, module: &str) -> PyResult<Program> {
+    let path = py.import("json")?.call_method1("dumps", (py.import("sys")?.getattr("path")?,))?;
+    let flags = py.import("subprocess")?.call_method0("_args_from_interpreter_flags")?;
+    let mut arguments: Vec<OsString> = flags.extract()?;
+    // Unbuffered: what is printed is passed on at once, and not lost with the process.
+    arguments.extend(["-u", "-c", PYTHON_WORKER].map(OsString::from));
+    arguments.extend([path.extract()?, OsString::from(module)]);
+    program(py, arguments)
+}
+
+fn program(py: Python<'_>, args: Vec<OsString>) -> PyResult<Program> {
     let python: Option<PathBuf> = py.import("sys")?.getattr("executable")?.extract()?;
     let python = python.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
-        Failure::Value(
-            "sys.executable does not say where Python is, which worker processes need: leave isolate out"
-                .into(),
-        )
+        Failure::Value("sys.executable does not say where Python is, which worker processes need".into())
     })?;
-    let library: PathBuf = py.import("vidmill._vidmill")?.getattr("__file__")?.extract()?;
-    Ok(Program {
-        // Python finds its library by the name it is called by.
-        name: python.clone().into_os_string(),
-        path: python,
-        args: ["-I", "-S", "-c", WORKER]
-            .map(OsString::from)
-            .into_iter()
-            .chain([library.into_os_string()])
-            .collect(),
-        start: Vec::new(),
-    })
+    // Python finds its library by the name it is called by.
+    Ok(Program { name: python.clone().into_os_string(), path: python, args, start: Vec::new() })
 }
 
 /// Runs the command with these arguments, the program's name first; returns its exit code. Once in a process.

@@ -4,6 +4,8 @@
 //! time is behind a lock that is never held while waiting for it.
 
 mod arguments;
+#[expect(unsafe_code, reason = "Python's buffer protocol")]
+mod buffer;
 mod command;
 mod cursor;
 mod error;
