@@ -17,6 +17,8 @@ import reference
 import support
 
 ASSETS = ROOT / ".assets"
+# Run by a Python of its own, which has PyTorch.
+collect_ignore = ["torch"]
 
 
 def generated(kind, maker, write):

@@ -21,7 +21,7 @@ class Ultralytics:
 
     def __init__(self):
         if not (ORACLE_PYTHON.parent.parent / ".setup").exists():
-            pytest.skip("Ultralytics: .venv-oracle is missing (tools/setup test makes it, where Debian's torch can be had)")
+            pytest.skip("Ultralytics: .venv-oracle is missing (tools/setup test makes it)")
         script = support.ROOT / "tests" / "ultralytics_oracle.py"
         self.process = subprocess.Popen([ORACLE_PYTHON, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 

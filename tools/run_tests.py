@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "crates" / "vidmill-python"
 CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.MULTILINE)
 CARGO_IGNORED = re.compile(r"^test (\S+)(?: - .*)? \.\.\. ignored(?:, (.*))?$", re.MULTILINE)
 # A test that finds at run time that its machine lacks something says so in a line of this form.
@@ -65,14 +66,24 @@ def run_cargo_tests(tally):
         print("cargo test failed before it could name a test")
 
 
-def run_pytest(tally):
-    """The tests of the command, against oracles."""
-    print("== pytest", flush=True)
+def run_torch_tests(tally):
+    """The tests of PyTorch's models, by the Python that has PyTorch."""
+    python = ROOT / ".venv-oracle" / "bin" / "python"
+    if not python.exists():
+        tally.skipped += 1
+        tally.reasons.append("tests/torch: PyTorch: .venv-oracle is missing (tools/setup test makes it)")
+        return
+    run_pytest(tally, python, "tests/torch", "--confcutdir=tests/torch", PYTHONPATH=str(PACKAGE / "python"))
+
+
+def run_pytest(tally, python, *arguments, **environment):
+    """Tests of the command and of the Python package, against oracles."""
+    print(f"== pytest {arguments[0]}", flush=True)
     binary = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "vidmill"
-    environment = {"VIDMILL_BIN": str(binary), **os.environ}
+    environment = {"VIDMILL_BIN": str(binary), **os.environ, **environment}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "pytest.xml"
-        command = [sys.executable, "-m", "pytest", "tests", "-q", "-rs", f"--junit-xml={report}"]
+        command = [str(python), "-m", "pytest", *arguments, "-q", "-rs", f"--junit-xml={report}"]
         code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
         if not report.exists():
             tally.failed += 1
@@ -97,7 +108,7 @@ def run_pytest(tally):
 def install_package():
     """Builds the Python package, and installs it into the environment that runs the tests."""
     os.environ["VIRTUAL_ENV"] = sys.prefix
-    manifest = "crates/vidmill-python/Cargo.toml"
+    manifest = str(PACKAGE / "Cargo.toml")
     check("python package", [sys.executable, "-m", "maturin", "develop", "--quiet", "--manifest-path", manifest])
 
 
@@ -108,7 +119,8 @@ def main():
     run_cargo_tests(tally)
     check("cargo build", ["cargo", "build", "--workspace", "--locked"])
     install_package()
-    run_pytest(tally)
+    run_pytest(tally, sys.executable, "tests")
+    run_torch_tests(tally)
     for reason in tally.reasons:
         print(f"skipped: {reason}")
     print(tally)

@@ -41,8 +41,8 @@ pub struct RunArgs {
     /// Videos, images, folders, globs, .txt lists of these, URLs, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// The ONNX model
-    #[arg(long, short, value_name = "PATH")]
+    /// The model: ONNX (.onnx), PyTorch (.pt, .torchscript, .pt2), or a class written in Python (FILE.py:CLASS)
+    #[arg(long, short, value_name = "MODEL")]
     pub model: PathBuf,
     #[command(flatten)]
     pub output: OutputArgs,
@@ -155,20 +155,21 @@ pub struct SpeedArgs {
     pub threads: Count,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Isolation")]
 pub struct IsolationArgs {
-    /// Run each worker as a process of its own, supervised: when one dies, another takes over, and nothing is lost
+    /// Run each worker as a process of its own, supervised: when one dies, another takes over, and nothing is lost.
+    /// Models that run in Python always do
     #[arg(long)]
     pub isolate: bool,
     /// Most seconds that a worker may take for a batch before it is replaced (default: 120)
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "isolate")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// Most memory of a worker, as in 800M or 4G; one that takes more is replaced
-    #[arg(long, value_name = "BYTES", value_parser = bytes, requires = "isolate")]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub worker_memory: Option<u64>,
     /// Replace each worker after so many batches
-    #[arg(long, value_name = "N", requires = "isolate")]
+    #[arg(long, value_name = "N")]
     pub recycle: Option<NonZeroU64>,
 }
 

@@ -25,6 +25,7 @@ mod exit_status;
 mod inspect;
 mod plan;
 mod progress;
+mod python;
 mod run;
 mod signals;
 
@@ -38,11 +39,26 @@ use vidmill::pool::Program;
 use crate::args::{Cli, Command};
 use crate::exit_status::ExitStatus;
 
+/// What worker processes run.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// Calls [`vidmill::serve_worker`].
+    pub native: Program,
+    /// For models that run in Python: calls [`vidmill::serve_foreign`].
+    pub python: Program,
+}
+
+impl Default for Workers {
+    /// This program, and the Python that is found.
+    fn default() -> Self {
+        Self { native: Program::this(Vec::new()), python: python::program() }
+    }
+}
+
 /// Runs the command to its end. To be called once in a process.
 ///
-/// `args` begin with the program's name. `worker` is what worker processes run, where that is not the running program itself; it
-/// calls [`vidmill::serve_worker`].
-pub fn main(args: impl IntoIterator<Item = OsString>, worker: Option<Program>) -> ExitCode {
+/// `args` begin with the program's name. `workers` are what worker processes run, where that is not the running program itself.
+pub fn main(args: impl IntoIterator<Item = OsString>, workers: Option<Workers>) -> ExitCode {
     if vidmill::is_worker() {
         begin_log(false);
         return vidmill::serve_worker();
@@ -58,7 +74,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, worker: Option<Program>) -
     };
     begin_log(matches!(&cli.command, Command::Run(args) if args.quiet));
     let status = match cli.command {
-        Command::Run(args) => run::run(&args, &typed, worker),
+        Command::Run(args) => run::run(&args, &typed, workers),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     };
@@ -71,7 +87,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, worker: Option<Program>) -
 /// What the command would say about arguments that cannot be used.
 pub fn run_options(
     args: impl IntoIterator<Item = OsString>,
-    worker: Option<Program>,
+    workers: Option<Workers>,
 ) -> Result<vidmill::Options, String> {
     let typed: Vec<OsString> = args.into_iter().collect();
     let cli = Cli::try_parse_from(&typed).map_err(|error| {
@@ -80,7 +96,7 @@ pub fn run_options(
         text.unwrap_or_default().trim_start_matches("error: ").to_owned()
     })?;
     match cli.command {
-        Command::Run(args) => Ok(plan::options(&args, &typed, worker)),
+        Command::Run(args) => plan::options(&args, &typed, workers),
         _ => Err("only `vidmill run` has options of a run".to_owned()),
     }
 }

@@ -5,15 +5,20 @@ use std::num::NonZeroUsize;
 
 use vidmill::image::Size;
 use vidmill::infer::{LoadOptions, TaskOptions};
-use vidmill::pool::Program;
+use vidmill::predictor::runs_in_python;
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
 use vidmill::{Isolation, Options, OutputOptions};
 
+use crate::Workers;
 use crate::args::{DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
 
-pub fn options(args: &RunArgs, typed: &[OsString], worker: Option<Program>) -> Options {
-    Options {
+/// What is to be run. `workers` are what worker processes run.
+///
+/// # Errors
+/// When options do not fit each other.
+pub fn options(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> Result<Options, String> {
+    Ok(Options {
         sources: args.sources.clone(),
         model: args.model.clone(),
         load: load(&args.device, args.speed.threads.0),
@@ -22,20 +27,34 @@ pub fn options(args: &RunArgs, typed: &[OsString], worker: Option<Program>) -> O
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
-        isolate: args.isolation.isolate.then(|| isolation(&args.isolation, worker)),
+        isolate: isolation(args, workers)?,
         resume: args.output.resume,
         command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-    }
+    })
 }
 
-fn isolation(args: &IsolationArgs, worker: Option<Program>) -> Isolation {
-    let usual = Isolation::default();
-    Isolation {
-        program: worker.unwrap_or(usual.program),
-        timeout: args.timeout.or(usual.timeout),
-        memory_limit: args.worker_memory,
-        recycle_after: args.recycle,
+/// Whether and how workers are processes. Those that run Python always are.
+fn isolation(args: &RunArgs, workers: Option<Workers>) -> Result<Option<Isolation>, String> {
+    let in_python = runs_in_python(&args.model);
+    let IsolationArgs { isolate, timeout, worker_memory, recycle } = args.isolation;
+    if !in_python && !isolate {
+        let given = [
+            ("--timeout", timeout.is_some()),
+            ("--worker-memory", worker_memory.is_some()),
+            ("--recycle", recycle.is_some()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(format!("{option} is about worker processes: add --isolate")),
+            None => Ok(None),
+        };
     }
+    let Workers { native, python } = workers.unwrap_or_default();
+    Ok(Some(Isolation {
+        program: if in_python { python } else { native },
+        timeout: timeout.or(Isolation::default().timeout),
+        memory_limit: worker_memory,
+        recycle_after: recycle,
+    }))
 }
 
 pub fn load(args: &DeviceArgs, threads: Option<NonZeroUsize>) -> LoadOptions {

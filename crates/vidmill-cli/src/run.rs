@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use vidmill::pool::Program;
 use vidmill::sink::SinkError;
 use vidmill::video::Damage;
 use vidmill::{Manifest, Progress, RunError, Stop};
@@ -12,10 +11,17 @@ use crate::args::{ProgressMode, RunArgs};
 use crate::exit_status::ExitStatus;
 use crate::progress::Display;
 use crate::signals::Signals;
-use crate::{complain, complain_with_hints, plan};
+use crate::{Workers, complain, complain_with_hints, plan};
 
-/// `typed` is the command line, for the manifest; `worker` what worker processes run, unless it is this program.
-pub fn run(args: &RunArgs, typed: &[OsString], worker: Option<Program>) -> ExitStatus {
+/// `typed` is the command line, for the manifest; `workers` what worker processes run, unless it is this program.
+pub fn run(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> ExitStatus {
+    let options = match plan::options(args, typed, workers) {
+        Ok(options) => options,
+        Err(error) => {
+            complain(&error);
+            return ExitStatus::Usage;
+        }
+    };
     let stop = Stop::default();
     let signals = match Signals::listen(&stop) {
         Ok(signals) => signals,
@@ -26,7 +32,7 @@ pub fn run(args: &RunArgs, typed: &[OsString], worker: Option<Program>) -> ExitS
     };
     let progress = Arc::new(Progress::default());
     let display = Display::begin(args.progress, args.quiet, &progress);
-    let result = vidmill::run(&plan::options(args, typed, worker), &stop, &progress);
+    let result = vidmill::run(&options, &stop, &progress);
     display.end();
     match result {
         Ok(manifest) => {
@@ -66,7 +72,12 @@ fn tell(args: &RunArgs, manifest: &Manifest) {
     }
     say!("{}", summary(manifest));
     for failure in manifest.failures.iter().take(3) {
-        say!("  {} frame {}: {}", failure.source, failure.frame, failure.error);
+        say!(
+            "  {} frame {}: {}",
+            failure.source,
+            failure.frame,
+            failure.error.lines().next().unwrap_or_default()
+        );
     }
     if manifest.failures.len() > 3 {
         say!("  ...; the records hold all of them");

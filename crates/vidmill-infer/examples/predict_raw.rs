@@ -77,7 +77,7 @@ fn write_raw(out: &mut impl Write, outputs: &Outputs<'_>) -> Result<()> {
 fn detections(plan: &TaskPlan, outputs: &Outputs<'_>, displayed: Size) -> Result<Value> {
     let geometry = Geometry::new(displayed, plan.spec().size, plan.spec().resize);
     let item = |item| -> Result<Value> {
-        let found = plan.decode(outputs, item, &geometry)?;
+        let found = plan.decode(outputs, item, &geometry)?.detections.unwrap_or_default();
         let rows = found.iter().map(|d| {
             json!({"xyxy": [d.rect.x1, d.rect.y1, d.rect.x2, d.rect.y2], "confidence": d.confidence,
                    "class_id": d.class_id, "class": plan.labels().name(d.class_id)})

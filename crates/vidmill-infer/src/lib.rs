@@ -28,4 +28,4 @@ pub use labels::Labels;
 pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
 pub use predictor::{Outputs, Predictor, TensorPredictor, TensorView};
-pub use task::{Batch, Detection, TaskKind, TaskOptions, TaskPlan};
+pub use task::{Batch, Detection, Found, TaskKind, TaskOptions, TaskPlan};

@@ -61,6 +61,13 @@ pub struct RuntimeInfo {
     pub fallback: Option<String>,
 }
 
+impl RuntimeInfo {
+    /// Whether the model runs on the processor, one session for each core's share.
+    pub fn is_on_cpu(&self) -> bool {
+        ["CPU", "cpu", "python"].iter().any(|name| self.provider.starts_with(name))
+    }
+}
+
 /// A model, loaded once; gives any number of sessions.
 pub struct Model {
     description: Description,

@@ -264,10 +264,10 @@ fn a_detector_runs_from_file_to_boxes() {
     let mut predictor = model.session(plan.spec()).unwrap();
     let outputs = predictor.predict(as_bytes(&vec![0.0; 3 * 64 * 64]), 1).unwrap();
     let geometry = Geometry::new(Size::new(128, 128), Size::new(64, 64), ResizeMode::Letterbox);
-    let found = plan.decode(&outputs, 0, &geometry).unwrap();
+    let found = plan.decode(&outputs, 0, &geometry).unwrap().detections.unwrap();
     assert_eq!(found.len(), 0, "the box lies outside of a 64x64 input");
     let geometry = Geometry::new(Size::new(300, 300), Size::new(600, 600), ResizeMode::Stretch);
-    let found = plan.decode(&outputs, 0, &geometry).unwrap();
+    let found = plan.decode(&outputs, 0, &geometry).unwrap().detections.unwrap();
     assert_eq!(found.len(), 1);
     let rect = found[0].rect;
     assert_eq!([rect.x1, rect.y1, rect.x2, rect.y2], [40.0, 35.0, 60.0, 45.0]);

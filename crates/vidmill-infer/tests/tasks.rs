@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::Random;
-use vidmill_image::{ChannelOrder, ElementType, Geometry, ResizeMode, Size, TensorLayout};
+use vidmill_image::{ChannelOrder, ElementType, Geometry, Rect, ResizeMode, Size, TensorLayout};
 use vidmill_infer::{
     Batch, DecodeError, Detection, Dim, Element, Error, ModelInfo, Outputs, TaskKind, TaskOptions, TaskPlan,
     TensorInfo, TensorView,
@@ -241,7 +241,7 @@ fn plain(plan: &TaskPlan) -> Geometry {
 
 fn decode(plan: &TaskPlan, tensors: &[(&str, &[usize], &[f32])]) -> Result<Vec<Detection>, DecodeError> {
     let views = tensors.iter().map(|&(name, shape, data)| TensorView { name, shape, data }).collect();
-    plan.decode(&Outputs::new(1, views), 0, &plain(plan))
+    plan.decode(&Outputs::new(1, views), 0, &plain(plan)).map(|found| found.detections.unwrap_or_default())
 }
 
 fn shown(found: &[Detection]) -> Vec<([f32; 4], f32, u32)> {
@@ -378,7 +378,7 @@ fn boxes_return_to_the_displayed_frame_and_are_clipped_to_it() {
     ]
     .concat();
     let outputs = Outputs::new(1, vec![TensorView { name: "o", shape: &[1, 4, 6], data: &data }]);
-    let found = plan.decode(&outputs, 0, &geometry).unwrap();
+    let found = plan.decode(&outputs, 0, &geometry).unwrap().detections.unwrap();
     assert_eq!(
         shown(&found),
         [
@@ -471,4 +471,27 @@ fn yolov8_columns_equal_the_naive_reading() {
             assert_eq!(shown(&found), naive_yolov8(&data, 21, classes, 0.25));
         }
     }
+}
+
+#[test]
+fn detections_that_somebody_else_made_are_put_in_pixels_of_the_frame() {
+    let options =
+        TaskOptions { task: Some("outputs".into()), conf: 0.5, max_det: 3, ..TaskOptions::default() };
+    let plan = plan(&model(&[0, 3, 640, 640], &[], &[]), &options);
+    let geometry = Geometry::new(Size::new(1280, 720), plan.spec().size, plan.spec().resize);
+    let given = |x1: f32, confidence| Detection {
+        rect: Rect { x1, y1: 240.0, x2: x1 + 100.0, y2: 340.0 },
+        confidence,
+        class_id: 3,
+    };
+    let all = [given(0.0, 0.6), given(100.0, 0.9), given(200.0, 0.5), given(-200.0, 0.8)];
+    let found = plan.finish_given(&all, &geometry).unwrap();
+    let places: Vec<usize> = found.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, [1, 0], "by confidence; what is not sure enough or outside is left out");
+    assert_eq!(shown(&[found[0].1]), [([200.0, 200.0, 400.0, 400.0], 0.9, 3)]);
+    assert!(matches!(
+        plan.finish_given(&[given(f32::NAN, 0.6)], &geometry),
+        Err(DecodeError::NonFinite { index: 0, .. })
+    ));
+    assert!(plan.finish_given(&[given(0.0, 1.5)], &geometry).is_err());
 }

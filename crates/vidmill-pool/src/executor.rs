@@ -37,7 +37,10 @@ impl Input {
     }
 
     /// A part of it.
-    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+    ///
+    /// # Panics
+    /// Where it is read, when the range goes beyond it.
+    pub fn part(&self, range: Range<usize>) -> Self {
         let begin = self.range.start;
         Self::new(Arc::clone(&self.whole), begin + range.start..begin + range.end)
     }

@@ -65,7 +65,7 @@ where
     W: Worker<Item: Wire, Output: Wire> + 'static,
 {
     /// `workers` processes of `program`, and `slots` slots of `bytes` bytes: as many items can be under way. One output may
-    /// take `output_bytes` bytes; up to some 60 KB are always possible.
+    /// take `output_bytes` bytes; more, up to 64 MB, is possible, but slower.
     ///
     /// # Errors
     /// When there is not as much memory, or a worker does not start: then in its own words.

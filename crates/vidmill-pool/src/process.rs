@@ -238,7 +238,7 @@ where
     }
 
     /// Gives the workers their memory: `slots`, made by [`Slots::shared`], and room for outputs of `output_bytes` bytes in all
-    /// for one batch, needed only for outputs of more than some 60 KB. From now on batches can be submitted; `deliver` gets every
+    /// for one batch, needed only to have outputs of more than some 60 KB come fast. From now on batches can be submitted; `deliver` gets every
     /// item back, once.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use rustix::stdio::{dup2_stdin, stdin};
 
 use crate::executor::{Bytes, Input, Wire, Worker};
 use crate::memory::{Desk, DeskLayout, Lent, View, Word, Words};
-use crate::message::{FromWorker, LARGEST, List, ListBuilder, Outputs, ToWorker};
+use crate::message::{FromWorker, LARGEST, LARGEST_LETTER, List, ListBuilder, Outputs, ToWorker};
 use crate::signals;
 use crate::socket::{Incoming, Socket};
 use crate::thread::text_of;
@@ -100,7 +100,6 @@ struct Place {
     lent: Lent,
     desk: Desk,
     words: Words,
-    area_bytes: usize,
 }
 
 /// Why a job has no outputs.
@@ -200,21 +199,18 @@ where
     fn answer(&mut self, job: &Job<'_>, kept: bool) -> io::Result<()> {
         const HEAD: usize = 64;
         let bytes = self.list.bytes().len();
-        let outputs = if bytes + HEAD <= LARGEST {
-            Outputs::Here(self.list.list())
-        } else {
-            let place = self.place.as_mut();
-            let area = place.and_then(|place| place.desk.area_mut(job.area, bytes));
-            match area {
-                Some(area) => area.copy_from_slice(self.list.bytes()),
-                None => {
-                    let room = self.place.as_ref().map_or(0, |place| place.area_bytes).max(LARGEST - HEAD);
-                    let reason =
-                        format!("the output takes {bytes} bytes, and the pool was made for at most {room}");
-                    return self.fail(job.sequence, kept, &reason);
-                }
+        let area = self.place.as_mut().and_then(|place| place.desk.area_mut(job.area, bytes));
+        let outputs = match area {
+            Some(area) if bytes + HEAD > LARGEST => {
+                area.copy_from_slice(self.list.bytes());
+                Outputs::InArea { bytes: bytes as u64 }
             }
-            Outputs::InArea { bytes: bytes as u64 }
+            None if bytes + HEAD > LARGEST_LETTER => {
+                let reason = format!("the output takes {bytes} bytes: at most {LARGEST_LETTER} are possible");
+                return self.fail(job.sequence, kept, &reason);
+            }
+            // Too much for a message, it goes in a file.
+            _ => Outputs::Here(self.list.list()),
         };
         let done = FromWorker::Done { sequence: job.sequence, kept, outputs };
         Ok(self.socket.send(done.encode(&mut self.message))?)
@@ -258,7 +254,7 @@ fn attach(
     let lent = Lent::map(slab.as_fd(), slab_bytes)?;
     let desk = Desk::map(desks.as_fd(), number as usize, layout)?;
     let words = desk.words();
-    Ok(Place { lent, desk, words, area_bytes: layout.area_bytes })
+    Ok(Place { lent, desk, words })
 }
 
 fn size(number: u64) -> io::Result<usize> {

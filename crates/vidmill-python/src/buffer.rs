@@ -37,8 +37,8 @@ impl View {
             return Err(PyBufferError::new_err("no buffer to fill in"));
         }
         let bytes: &[u8] = &slf.get().bytes;
-        let length =
-            isize::try_from(bytes.len()).map_err(|_| PyBufferError::new_err("too many bytes for a buffer"))?;
+        let length = isize::try_from(bytes.len())
+            .map_err(|_| PyBufferError::new_err("too many bytes for a buffer"))?;
         let address = bytes.as_ptr().cast_mut().cast();
         // SAFETY: `view` is Python's own structure, checked against null. The bytes live and do not change as long as `slf`,
         // which the call makes the buffer's owner. It is marked as read-only, so that nobody writes through the pointer.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use pyo3::prelude::*;
 use vidmill::pool::Program;
+use vidmill_cli::Workers;
 
 use crate::arguments;
 use crate::error::Failure;
@@ -24,10 +25,15 @@ import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
 sys.exit(importlib.import_module(sys.argv[2]).serve())";
 
-/// What worker processes run in place of the program that is running now, which is Python.
-pub fn worker_program(py: Python<'_>) -> PyResult<Program> {
+/// An interpreter with nothing but the native half of this package.
+fn native_program(py: Python<'_>) -> PyResult<Program> {
     let library: OsString = py.import("vidmill._vidmill")?.getattr("__file__")?.extract()?;
     program(py, ["-I", "-S", "-c", WORKER].map(OsString::from).into_iter().chain([library]).collect())
+}
+
+/// What worker processes run in place of the program that is running now, which is Python.
+pub fn workers(py: Python<'_>) -> PyResult<Workers> {
+    Ok(Workers { native: native_program(py)?, python: python_program(py, "vidmill._worker")? })
 }
 
 /// A fresh interpreter that calls `serve()` of a module of this package.
@@ -53,8 +59,8 @@ fn program(py: Python<'_>, args: Vec<OsString>) -> PyResult<Program> {
 /// Runs the command with these arguments, the program's name first; returns its exit code. Once in a process.
 #[pyfunction]
 pub fn command(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
-    let worker = worker_program(py)?;
-    Ok(number(py.detach(|| vidmill_cli::main(arguments, Some(worker)))))
+    let workers = workers(py)?;
+    Ok(number(py.detach(|| vidmill_cli::main(arguments, Some(workers)))))
 }
 
 /// The folder of ONNX Runtime's shared library, where that is known from Python.
@@ -70,6 +76,6 @@ pub fn serve_worker(py: Python<'_>) -> u8 {
 }
 
 /// Rust does not tell an exit code's number, but compares.
-fn number(code: ExitCode) -> u8 {
+pub fn number(code: ExitCode) -> u8 {
     (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(1)
 }

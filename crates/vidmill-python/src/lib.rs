@@ -9,6 +9,7 @@ mod buffer;
 mod command;
 mod cursor;
 mod error;
+mod foreign;
 mod frame;
 mod frames;
 mod model;
@@ -23,6 +24,8 @@ mod _vidmill {
     use crate::command::{command, runtime_library, serve_worker};
     #[pymodule_export]
     use crate::error::{Error, MediaError, ModelError, RunFailed};
+    #[pymodule_export]
+    use crate::foreign::serve_predictor;
     #[pymodule_export]
     use crate::frame::Frame;
     #[pymodule_export]

@@ -132,6 +132,11 @@ impl Model {
         Ok(found)
     }
 
+    /// The same, for whoever takes any `vidmill.Predictor`.
+    fn predict<'py>(&self, py: Python<'py>, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        self.__call__(py, batch)
+    }
+
     /// The detections of each image, as `vidmill.Detections`.
     #[pyo3(signature = (images, *, format="rgb"))]
     fn detect<'py>(
@@ -209,7 +214,14 @@ impl Model {
 
 impl Model {
     fn plan(&self) -> PyResult<&TaskPlan> {
-        self.plan.as_ref().map_err(|reason| Failure::NotADetector(reason.clone()).into())
+        match &self.plan {
+            Ok(plan) if plan.is_detector() => Ok(plan),
+            Ok(_) => {
+                Err(Failure::NotADetector("task=\"outputs\" gives outputs as they are: call predict".into())
+                    .into())
+            }
+            Err(reason) => Err(Failure::NotADetector(reason.clone()).into()),
+        }
     }
 
     /// The type of its one input.
@@ -240,7 +252,7 @@ impl Model {
 
     /// Detections of each picture. Batches are as many as the model takes at once.
     fn find(&self, plan: &TaskPlan, pictures: &[Lent<'_>]) -> Result<Vec<Vec<Detection>>, Failure> {
-        let on_cpu = self.loaded.runtime().provider.starts_with("CPU");
+        let on_cpu = self.loaded.runtime().is_on_cpu();
         let batch = match plan.batch() {
             Batch::Fixed(batch) => batch,
             Batch::Dynamic if on_cpu => 1,
@@ -262,7 +274,8 @@ impl Model {
             let bytes = &bytemuck::cast_slice::<u64, u8>(input)[..count * spec.item_bytes()];
             let outputs = tensors.run(spec.element, &shape, bytes)?;
             for (item, geometry) in geometries.iter().enumerate() {
-                found.push(plan.decode(&outputs, item, geometry).map_err(of_image(first + item))?);
+                let seen = plan.decode(&outputs, item, geometry).map_err(of_image(first + item))?;
+                found.push(seen.detections.unwrap_or_default());
             }
         }
         Ok(found)

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
-use vidmill::record::{Outcome, Record};
+use pyo3::types::PyDict;
+use vidmill::record::{Detection, Outcome, Record};
 use vidmill::{Manifest, Progress, RunError, Stop, sink};
 
 use crate::arguments;
-use crate::command::worker_program;
+use crate::command;
 use crate::error::Failure;
 use crate::model;
 
@@ -52,11 +53,11 @@ impl Run {
     /// `arguments` are those of the command, beginning with `vidmill run`; `writes` is whether they say where to.
     #[new]
     fn new(py: Python<'_>, arguments: Vec<OsString>, writes: bool) -> PyResult<Self> {
-        let worker = worker_program(py);
+        let workers = command::workers(py);
         let mut options =
-            vidmill_cli::run_options(arguments, worker.as_ref().ok().cloned()).map_err(Failure::Value)?;
+            vidmill_cli::run_options(arguments, workers.as_ref().ok().cloned()).map_err(Failure::Value)?;
         if options.isolate.is_some() {
-            worker?;
+            workers?;
         }
         if !writes {
             options.output.out = PathBuf::from(sink::NOWHERE);
@@ -219,35 +220,36 @@ impl State {
 fn result(py: Python<'_>, record: Record) -> PyResult<Bound<'_, PyAny>> {
     let class = py.import("vidmill._run")?.getattr("Result")?;
     let Record { source, frame, pts, time, outcome } = record;
-    let about = (source.as_ref(), frame, pts, time);
-    match outcome {
-        Outcome::Ok { detections } => {
-            let boxes = detections.iter().flat_map(|d| d.xyxy).collect();
-            let confidences = detections.iter().map(|d| d.confidence).collect();
-            let ids = detections.iter().map(|d| i64::from(d.class_id)).collect();
-            let names = detections.iter().map(|d| d.class.to_string()).collect();
-            let arrays = model::arrays(
-                &py.import("vidmill._detections")?.getattr("Detections")?,
-                boxes,
-                confidences,
-                ids,
-                names,
-            )?;
-            class.call1((about.0, about.1, about.2, about.3, "ok", arrays))
+    let further = PyDict::new(py);
+    let status = match outcome {
+        Outcome::Ok(found) => {
+            if let Some(detections) = found.detections {
+                further.set_item("detections", arrays(py, &detections)?)?;
+            }
+            if let Some(outputs) = found.outputs {
+                further
+                    .set_item("outputs", py.import("json")?.call_method1("loads", (outputs.as_str(),))?)?;
+            }
+            "ok"
         }
         Outcome::Failed { error, attempts } => {
-            class.call1((about.0, about.1, about.2, about.3, "failed", py.None(), error, attempts))
+            further.set_item("error", error)?;
+            further.set_item("attempts", attempts)?;
+            "failed"
         }
-        Outcome::Dropped { reason } => class.call1((
-            about.0,
-            about.1,
-            about.2,
-            about.3,
-            "dropped",
-            py.None(),
-            py.None(),
-            py.None(),
-            reason,
-        )),
-    }
+        Outcome::Dropped { reason } => {
+            further.set_item("reason", reason)?;
+            "dropped"
+        }
+    };
+    class.call((source.as_ref(), frame, pts, time, status), Some(&further))
+}
+
+fn arrays<'py>(py: Python<'py>, detections: &[Detection]) -> PyResult<Bound<'py, PyAny>> {
+    let boxes = detections.iter().flat_map(|d| d.xyxy).collect();
+    let confidences = detections.iter().map(|d| d.confidence).collect();
+    let ids = detections.iter().map(|d| i64::from(d.class_id)).collect();
+    let names = detections.iter().map(|d| d.class.to_string()).collect();
+    let class = py.import("vidmill._detections")?.getattr("Detections")?;
+    model::arrays(&class, boxes, confidences, ids, names)
 }

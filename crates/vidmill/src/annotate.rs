@@ -151,7 +151,8 @@ fn draw(painter: &mut Painter, picture: &mut Picture, outcome: &Outcome) {
     match outcome {
         Outcome::Failed { error, .. } => painter.banner(picture, &format!("failed: {error}")),
         Outcome::Dropped { reason } => painter.banner(picture, &format!("dropped: {reason}")),
-        Outcome::Ok { detections } => {
+        Outcome::Ok(found) => {
+            let detections = found.detections();
             let labels: Vec<String> =
                 detections.iter().map(|d| format!("{} {:.2}", d.class, d.confidence)).collect();
             let annotations: Vec<Annotation<'_>> = detections

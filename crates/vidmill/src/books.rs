@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
-use vidmill_infer::{Labels, TaskPlan};
+use vidmill_infer::{Found, Labels, TaskPlan};
 use vidmill_video::Rational;
 
 use crate::checkpoint::Checkpoint;
@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::Outputs;
 use crate::progress::{Progress, Stop};
-use crate::record::{self, Outcome, Record};
+use crate::record::{self, Json, Outcome, Record};
 use crate::reorder::Reorder;
 use crate::resume::{Resumed, Start};
 use crate::usage::Meter;
@@ -43,6 +43,7 @@ pub(crate) enum Reading {
 }
 
 /// What comes next on the line.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Next {
     Event(u64, Event),
     End,
@@ -263,9 +264,7 @@ impl Books {
             self.save()?;
         }
         let outcome = match verdict {
-            Verdict::Found(found) => {
-                Outcome::Ok { detections: found.iter().map(|d| self.names.put_on(d)).collect() }
-            }
+            Verdict::Found(found) => self.names.put_on(found),
             Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
             Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
@@ -276,7 +275,7 @@ impl Books {
         self.now.note(&record);
         self.saved.is_behind = true;
         self.manifest.note_failures(FailureEntry::of(&record, self.now.source));
-        self.progress.settled(!matches!(record.outcome, Outcome::Ok { .. }));
+        self.progress.settled(!matches!(record.outcome, Outcome::Ok(_)));
         Ok(())
     }
 
@@ -348,16 +347,22 @@ struct Names {
 }
 
 impl Names {
-    /// A detection as the record has it.
-    fn put_on(&mut self, found: &vidmill_infer::Detection) -> record::Detection {
-        let id = found.class_id;
-        let class = self.known.entry(id).or_insert_with(|| self.labels.name(id).into());
-        let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
-        record::Detection {
-            xyxy: [x1, y1, x2, y2],
-            confidence: found.confidence,
-            class_id: id,
-            class: Arc::clone(class),
+    /// What was found as the record has it.
+    fn put_on(&mut self, found: Found) -> Outcome {
+        let mut own = found.names.into_iter();
+        let mut named = |found: vidmill_infer::Detection| {
+            let id = found.class_id;
+            let of_class = || Arc::clone(self.known.entry(id).or_insert_with(|| self.labels.name(id).into()));
+            let class = own.next().map_or_else(of_class, Arc::from);
+            let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
+            record::Detection { xyxy: [x1, y1, x2, y2], confidence: found.confidence, class_id: id, class }
+        };
+        let detections = found.detections.map(|all| all.into_iter().map(&mut named).collect());
+        match found.outputs.map(Json::new).transpose() {
+            Ok(outputs) => Outcome::Ok(record::Found { detections, outputs }),
+            Err(error) => {
+                Outcome::Failed { error: format!("its outputs are not JSON: {error}"), attempts: 1 }
+            }
         }
     }
 }

@@ -51,7 +51,7 @@ impl Checkpoint {
     /// Counts a record of the source.
     pub(crate) fn note(&mut self, record: &Record) {
         match record.outcome {
-            Outcome::Ok { .. } => self.ok += 1,
+            Outcome::Ok(_) => self.ok += 1,
             Outcome::Failed { .. } => self.failed += 1,
             Outcome::Dropped { .. } => self.dropped += 1,
         }

@@ -2,12 +2,10 @@
 //! every frame, on the line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
-use vidmill_infer::{Description, Device, LoadOptions, Model, TaskOptions, TaskPlan};
+use vidmill_infer::{Description, Device, LoadOptions, Model, TaskPlan};
 use vidmill_pool::{
     Cause, Executor, Failure, Policy, Printer, Processes, Program, Slots, StartError, Threads, Usage,
 };
@@ -16,6 +14,7 @@ use crate::error::RunError;
 use crate::feed::{Event, Line};
 use crate::manifest::Parallelism;
 use crate::options::{Isolation, Options};
+use crate::predictor::{self, ForeignModel, FramePredictor, Native, Order};
 use crate::stage::{Clocks, Stage};
 use crate::worker::{ModelWorker, Seen, Ticket, Verdict};
 
@@ -30,14 +29,6 @@ pub(crate) enum Engine {
         processes: Processes<Ticket, ModelWorker>,
         description: Box<Description>,
     },
-}
-
-/// Everything that a worker process is built from.
-#[derive(Serialize, Deserialize)]
-struct Recipe {
-    model: PathBuf,
-    load: LoadOptions,
-    task: TaskOptions,
 }
 
 /// Workers that have to be started before the model is known: one for each core's share, but one in all where one
@@ -75,11 +66,11 @@ impl Engine {
         load: &LoadOptions,
         cores: usize,
     ) -> Result<Self, RunError> {
-        if let Err(source) = std::fs::metadata(&options.model) {
-            return Err(vidmill_infer::Error::Read { path: options.model.clone(), source }.into());
+        let path = predictor::file_of(&options.model);
+        if let Err(source) = std::fs::metadata(&path) {
+            return Err(vidmill_infer::Error::Read { path, source }.into());
         }
-        let recipe = Recipe { model: options.model.clone(), load: load.clone(), task: options.task.clone() };
-        let start = serde_json::to_vec(&recipe)
+        let start = serde_json::to_vec(&Order::new(&options.model, load, &options.task))
             .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
         let program = Program { start, ..isolation.program.clone() };
         let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
@@ -146,7 +137,8 @@ impl Engine {
                 let build = move || {
                     let predictor =
                         model.session(plan.spec()).map_err(|e| StartError::Refused(e.to_string()))?;
-                    Ok(ModelWorker::new(predictor, Arc::clone(&plan)))
+                    let native = Native::new(predictor, plan.spec().item_bytes());
+                    Ok(ModelWorker::new(Box::new(native), Arc::clone(&plan)))
                 };
                 Ok(Box::new(Threads::start(choice.workers, build, deliver)?))
             }
@@ -172,7 +164,7 @@ fn verdict(result: Result<Seen, Failure>, clocks: &Clocks) -> Verdict {
             clocks.add(Stage::Infer, infer);
             clocks.add(Stage::Task, task);
             match result {
-                Ok(detections) => Verdict::Found(detections),
+                Ok(found) => Verdict::Found(found),
                 Err(error) => Verdict::Failed { error, attempts: 1 },
             }
         }
@@ -186,11 +178,39 @@ fn verdict(result: Result<Seen, Failure>, clocks: &Clocks) -> Verdict {
 /// Programs that use such runs call this before anything else.
 pub fn serve_worker() -> ExitCode {
     vidmill_pool::serve(|start| {
-        let recipe: Recipe = serde_json::from_slice(start).map_err(|error| error.to_string())?;
-        let model = Model::open(&recipe.model, &recipe.load).map_err(|error| error.to_string())?;
-        let plan = TaskPlan::recognise(model.info(), &recipe.task).map_err(|error| error.to_string())?;
+        let order = Order::read(start)?;
+        let model = Model::open(&order.model, &order.load).map_err(|error| error.to_string())?;
+        let plan = TaskPlan::recognise(model.info(), &order.task).map_err(|error| error.to_string())?;
         let predictor = model.session(plan.spec()).map_err(|error| error.to_string())?;
-        let introduction = serde_json::to_vec(model.description()).map_err(|error| error.to_string())?;
-        Ok((ModelWorker::new(predictor, Arc::new(plan)), introduction))
+        let native = Native::new(predictor, plan.spec().item_bytes());
+        introduced(native, plan, model.description())
     })
+}
+
+/// The same with a model of another kind, which `build` makes.
+pub fn serve_foreign<M, B>(mut build: B) -> ExitCode
+where
+    M: ForeignModel + 'static,
+    B: FnMut(&Order) -> Result<M, String>,
+{
+    vidmill_pool::serve(|start| {
+        let order = Order::read(start)?;
+        let mut model = build(&order)?;
+        let mut description = model.description()?;
+        let shape =
+            TaskPlan::trial_shape(&description.info, &order.task).map_err(|error| error.to_string())?;
+        description.info.outputs = model.try_out(&shape)?;
+        let plan = TaskPlan::recognise(&description.info, &order.task).map_err(|error| error.to_string())?;
+        introduced(model, plan, &description)
+    })
+}
+
+/// A worker, and what it says of its model.
+fn introduced(
+    predictor: impl FramePredictor + 'static,
+    plan: TaskPlan,
+    description: &Description,
+) -> Result<(ModelWorker, Vec<u8>), String> {
+    let introduction = serde_json::to_vec(description).map_err(|error| error.to_string())?;
+    Ok((ModelWorker::new(Box::new(predictor), Arc::new(plan)), introduction))
 }

@@ -46,7 +46,7 @@ impl Ledger {
     /// Counts what became of a sampled frame.
     pub fn settle(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Ok { .. } => self.ok += 1,
+            Outcome::Ok(_) => self.ok += 1,
             Outcome::Failed { .. } => self.failed += 1,
             Outcome::Dropped { .. } => self.dropped += 1,
         }
@@ -80,7 +80,7 @@ mod tests {
         ledger.skip();
         ledger.sample();
         assert_eq!(ledger.check(), Err(Imbalance(ledger)));
-        ledger.settle(&Outcome::Ok { detections: vec![] });
+        ledger.settle(&Outcome::Ok(vec![].into()));
         assert_eq!(ledger.check(), Ok(()));
         ledger.settle(&Outcome::Dropped { reason: "twice".into() });
         assert!(ledger.check().is_err());

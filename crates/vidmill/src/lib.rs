@@ -13,6 +13,7 @@ mod ledger;
 mod manifest;
 mod options;
 mod outputs;
+pub mod predictor;
 mod progress;
 pub mod record;
 mod reorder;
@@ -26,7 +27,7 @@ mod usage;
 mod worker;
 
 pub use checkpoint::{Checkpoint, Mark};
-pub use engine::serve_worker;
+pub use engine::{serve_foreign, serve_worker};
 pub use error::RunError;
 pub use ledger::{Imbalance, Ledger};
 pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions, WorkerProcesses};

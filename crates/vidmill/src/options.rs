@@ -17,7 +17,7 @@ use crate::sample::Sampling;
 pub struct Options {
     /// Files, folders, globs, lists, URLs; see [`crate::source::resolve`].
     pub sources: Vec<String>,
-    /// The model file.
+    /// The model file; or, with `isolate`, whatever its program makes a model of (see [`crate::predictor`]).
     pub model: PathBuf,
     /// Device, precision and threads of a session.
     pub load: LoadOptions,
@@ -42,7 +42,7 @@ pub struct Options {
 /// How worker processes are run.
 #[derive(Clone, Debug)]
 pub struct Isolation {
-    /// What they run; it calls [`crate::serve_worker`].
+    /// What they run; it calls [`crate::serve_worker`], or [`crate::serve_foreign`].
     pub program: Program,
     /// A worker that takes longer than this for a batch is killed.
     pub timeout: Option<Duration>,

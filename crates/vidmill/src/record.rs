@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// One sampled frame and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,10 +27,7 @@ pub struct Record {
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Outcome {
     /// The model's result.
-    Ok {
-        /// Sorted by falling confidence, in pixels of the displayed frame, clipped to it.
-        detections: Vec<Detection>,
-    },
+    Ok(Found),
     /// The frame could not be processed.
     Failed {
         /// Why.
@@ -42,6 +40,57 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+}
+
+/// What a model made of a frame.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Found {
+    /// Sorted by falling confidence, in pixels of the displayed frame, clipped to it; `None` where the model is no detector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detections: Option<Vec<Detection>>,
+    /// What a model gives that vidmill does not decode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Json>,
+}
+
+impl Found {
+    /// The detections, if there are any.
+    pub fn detections(&self) -> &[Detection] {
+        self.detections.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<Vec<Detection>> for Found {
+    fn from(detections: Vec<Detection>) -> Self {
+        Self { detections: Some(detections), outputs: None }
+    }
+}
+
+/// A JSON value, as text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Json(Box<RawValue>);
+
+impl Json {
+    /// Checks that `text` is JSON, on one line.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn new(text: String) -> Result<Self, serde_json::Error> {
+        let text = if text.contains('\n') { text.replace('\n', " ") } else { text };
+        RawValue::from_string(text).map(Self)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
 }
 
 /// One detected object.
@@ -68,6 +117,7 @@ struct Line {
     time: Option<f64>,
     status: Status,
     detections: Option<Vec<Detection>>,
+    outputs: Option<Json>,
     error: Option<String>,
     attempts: Option<u32>,
     reason: Option<String>,
@@ -91,7 +141,10 @@ impl TryFrom<Line> for Record {
 
     fn try_from(line: Line) -> Result<Self, MissingKey> {
         let outcome = match line.status {
-            Status::Ok => Outcome::Ok { detections: line.detections.ok_or(MissingKey("detections"))? },
+            Status::Ok if line.detections.is_none() && line.outputs.is_none() => {
+                return Err(MissingKey("detections"));
+            }
+            Status::Ok => Outcome::Ok(Found { detections: line.detections, outputs: line.outputs }),
             Status::Failed => Outcome::Failed {
                 error: line.error.ok_or(MissingKey("error"))?,
                 attempts: line.attempts.ok_or(MissingKey("attempts"))?,

@@ -18,6 +18,7 @@ use crate::feed::{Feeder, line};
 use crate::manifest::{Manifest, Parallelism};
 use crate::options::Options;
 use crate::outputs::{self, Outputs, Tap};
+use crate::predictor;
 use crate::progress::{Progress, Stop};
 use crate::record::Record;
 use crate::resume::{self, Resumed};
@@ -61,7 +62,7 @@ fn run_tapped(
     let engine = Engine::open(options, &load, cores)?;
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
-    let on_cpu = model.runtime.provider.starts_with("CPU");
+    let on_cpu = model.runtime.is_on_cpu();
     let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
@@ -118,7 +119,7 @@ fn run_tapped(
 
 /// Files that are read beside the sources.
 fn read_beside(options: &Options) -> Vec<PathBuf> {
-    [Some(&options.model), options.task.labels.as_ref()].into_iter().flatten().cloned().collect()
+    [Some(predictor::file_of(&options.model)), options.task.labels.clone()].into_iter().flatten().collect()
 }
 
 /// Names in the order of their class numbers.

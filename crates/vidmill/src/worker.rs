@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use vidmill_image::Geometry;
-use vidmill_infer::{Batch as BatchSize, Detection, Outputs, Predictor, TaskPlan};
+use vidmill_infer::{Batch as BatchSize, Found, TaskPlan};
 use vidmill_pool::{Input, Wire, WireError, Worker};
 use vidmill_video::Frame;
+
+use crate::predictor::{FramePredictor, Predicted};
 
 /// One sampled frame on its way through the pipeline.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub(crate) type Ticket = (u64, Item);
 /// What became of a frame.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Found(Vec<Detection>),
+    Found(Found),
     Failed {
         error: String,
         attempts: u32,
@@ -48,7 +50,7 @@ pub(crate) struct Fitted(pub Geometry);
 /// What a worker makes of a frame.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    pub result: Result<Vec<Detection>, String>,
+    pub result: Result<Found, String>,
     /// How long the model took for the whole batch; told with its first frame.
     pub infer: Duration,
     /// The same of turning outputs into detections.
@@ -73,10 +75,8 @@ travels!(Seen);
 
 /// Runs the model on a batch and decodes each of its frames.
 pub(crate) struct ModelWorker {
-    predictor: Box<dyn Predictor>,
+    predictor: Box<dyn FramePredictor>,
     plan: Arc<TaskPlan>,
-    /// Memory for batches that do not fill a call of fixed size; made when first needed.
-    padded: Vec<u64>,
 }
 
 impl Worker for ModelWorker {
@@ -86,66 +86,87 @@ impl Worker for ModelWorker {
     fn run(&mut self, frames: &[Fitted], input: &Input) -> Vec<Seen> {
         match self.predict(input, frames) {
             Ok(seen) => seen,
-            Err(error) if frames.len() == 1 => vec![Seen::failed(error)],
+            Err(error) if frames.len() == 1 => vec![Seen::of(Err(error))],
             // One bad frame must not take its neighbours with it: each is run again alone.
             Err(_) => {
-                let items = input.chunks_exact(self.plan.spec().item_bytes()).zip(frames);
-                items.map(|(bytes, frame)| self.predict_alone(bytes, *frame)).collect()
+                let bytes = self.plan.spec().item_bytes();
+                let items = frames.iter().enumerate();
+                items
+                    .map(|(n, frame)| self.predict_alone(&input.part(n * bytes..(n + 1) * bytes), *frame))
+                    .collect()
             }
         }
     }
 }
 
 impl ModelWorker {
-    pub fn new(predictor: Box<dyn Predictor>, plan: Arc<TaskPlan>) -> Self {
-        Self { predictor, plan, padded: Vec::new() }
+    pub fn new(predictor: Box<dyn FramePredictor>, plan: Arc<TaskPlan>) -> Self {
+        Self { predictor, plan }
     }
 
-    fn predict_alone(&mut self, bytes: &[u8], frame: Fitted) -> Seen {
-        let seen = self.predict(bytes, &[frame]);
-        let nothing = || Err("the task gave no verdict".to_owned());
-        seen.and_then(|mut seen| seen.pop().map_or_else(nothing, Ok)).unwrap_or_else(Seen::failed)
+    fn predict_alone(&mut self, input: &Input, frame: Fitted) -> Seen {
+        let seen = self.predict(input, &[frame]);
+        seen.map_or_else(|error| Seen::of(Err(error)), |mut seen| seen.swap_remove(0))
     }
 
-    /// Runs one call of the model. One of fixed batch size gets that many, however many of them count.
-    fn predict(&mut self, bytes: &[u8], frames: &[Fitted]) -> Result<Vec<Seen>, String> {
-        let count = match self.plan.batch() {
+    /// Runs one call of the model: one verdict for each of `frames`, of which there is at least one.
+    fn predict(&mut self, input: &Input, frames: &[Fitted]) -> Result<Vec<Seen>, String> {
+        let Self { predictor, plan } = self;
+        let batch = match plan.batch() {
             BatchSize::Fixed(count) => count,
             BatchSize::Dynamic => frames.len(),
         };
-        let Self { predictor, plan, padded } = self;
-        let whole = count * plan.spec().item_bytes();
-        let bytes = if bytes.len() == whole { bytes } else { pad(padded, bytes, whole) };
         let begin = Instant::now();
-        let outputs = predictor.predict(bytes, count).map_err(|error| error.to_string())?;
-        let infer = begin.elapsed();
-        let begin = Instant::now();
-        let mut seen = decode(plan, &outputs, frames);
+        let mut taken = None;
+        predictor.predict(input, frames.len(), batch, &mut |predicted| {
+            let (infer, begin) = (begin.elapsed(), Instant::now());
+            taken = Some((settle(plan, predicted, frames), infer, begin.elapsed()));
+        })?;
+        let (results, infer, task) = taken.ok_or("the predictor gave nothing")?;
+        let mut seen: Vec<Seen> = results?.into_iter().map(Seen::of).collect();
         if let Some(first) = seen.first_mut() {
-            (first.infer, first.task) = (infer, begin.elapsed());
+            (first.infer, first.task) = (infer, task);
         }
         Ok(seen)
     }
 }
 
-/// `bytes` at the beginning of `whole` bytes.
-fn pad<'p>(padded: &'p mut Vec<u64>, bytes: &[u8], whole: usize) -> &'p [u8] {
-    padded.resize(whole.div_ceil(size_of::<u64>()), 0);
-    let memory: &mut [u8] = bytemuck::cast_slice_mut(padded);
-    memory[..bytes.len()].copy_from_slice(bytes);
-    &memory[..whole]
+/// What each frame came to.
+fn settle(
+    plan: &TaskPlan,
+    predicted: Predicted<'_>,
+    frames: &[Fitted],
+) -> Result<Vec<Result<Found, String>>, String> {
+    match predicted {
+        Predicted::Outputs(outputs) => {
+            let decode = |(n, Fitted(geometry)): (usize, &Fitted)| {
+                plan.decode(&outputs, n, geometry).map_err(|e| e.to_string())
+            };
+            Ok(frames.iter().enumerate().map(decode).collect())
+        }
+        Predicted::Frames(found) if found.len() == frames.len() => {
+            let displayed = |(found, Fitted(geometry)): (Result<Found, String>, &Fitted)| {
+                to_displayed(plan, found?, geometry)
+            };
+            Ok(found.into_iter().zip(frames).map(displayed).collect())
+        }
+        Predicted::Frames(found) => {
+            Err(format!("the predictor gave {} results for {} frames", found.len(), frames.len()))
+        }
+    }
 }
 
-fn decode(plan: &TaskPlan, outputs: &Outputs<'_>, frames: &[Fitted]) -> Vec<Seen> {
-    let item = |(number, Fitted(geometry)): (usize, &Fitted)| {
-        let result = plan.decode(outputs, number, geometry).map_err(|error| error.to_string());
-        Seen { result, infer: Duration::ZERO, task: Duration::ZERO }
-    };
-    frames.iter().enumerate().map(item).collect()
+/// Boxes of the input as boxes of the frame, with the user's thresholds applied.
+fn to_displayed(plan: &TaskPlan, found: Found, geometry: &Geometry) -> Result<Found, String> {
+    let Found { detections, names, outputs } = found;
+    let Some(given) = detections else { return Ok(Found { detections: None, names: Vec::new(), outputs }) };
+    let kept = plan.finish_given(&given, geometry).map_err(|error| error.to_string())?;
+    let names = kept.iter().filter_map(|(place, _)| names.get(*place).cloned()).collect();
+    Ok(Found { detections: Some(kept.into_iter().map(|(_, detection)| detection).collect()), names, outputs })
 }
 
 impl Seen {
-    fn failed(error: String) -> Self {
-        Self { result: Err(error), infer: Duration::ZERO, task: Duration::ZERO }
+    fn of(result: Result<Found, String>) -> Self {
+        Self { result, infer: Duration::ZERO, task: Duration::ZERO }
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn spec(
 /// What the authors' own programs do.
 fn usual(kind: TaskKind, decoder: &Decoder) -> (ChannelOrder, ResizeMode, Values) {
     match kind {
-        TaskKind::Yolov5 | TaskKind::Yolov8 | TaskKind::EndToEnd => {
+        TaskKind::Yolov5 | TaskKind::Yolov8 | TaskKind::EndToEnd | TaskKind::Outputs => {
             (ChannelOrder::Rgb, ResizeMode::Letterbox, Values::plain(TO_ONE))
         }
         TaskKind::Yolox | TaskKind::YoloxDecoded => {

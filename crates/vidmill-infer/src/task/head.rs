@@ -48,6 +48,7 @@ pub(super) fn head(
             Ok(Head { decoder, classes: labels.map(Labels::len) })
         }
         TaskKind::Ssd => ssd_head(info, metadata, size, labels, why),
+        TaskKind::Outputs => Ok(Head { decoder: Decoder::Outputs, classes: None }),
     }
 }
 

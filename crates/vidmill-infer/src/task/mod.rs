@@ -8,6 +8,7 @@ mod feed;
 mod head;
 mod input;
 mod item;
+mod outputs;
 mod recognise;
 mod ssd;
 mod yolo;
@@ -34,6 +35,23 @@ pub struct Detection {
     pub confidence: f32,
     /// Which class; [`TaskPlan::labels`] has the names.
     pub class_id: u32,
+}
+
+/// What was found in a frame.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// Objects, by falling confidence; `None` where the model is no detector.
+    pub detections: Option<Vec<Detection>>,
+    /// A class name for each detection, where they have names of their own; empty where [`TaskPlan::labels`] has them.
+    pub names: Vec<String>,
+    /// Anything else, as JSON.
+    pub outputs: Option<String>,
+}
+
+impl From<Vec<Detection>> for Found {
+    fn from(detections: Vec<Detection>) -> Self {
+        Self { detections: Some(detections), ..Self::default() }
+    }
 }
 
 /// What the user may choose.
@@ -70,7 +88,7 @@ impl Default for TaskOptions {
     }
 }
 
-/// The kinds of detectors that vidmill decodes.
+/// The kinds of models that vidmill reads the outputs of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
@@ -86,11 +104,13 @@ pub enum TaskKind {
     YoloxDecoded,
     /// Boxes `[n, boxes, 4]` with scores `[n, boxes, classes]`, or with scores and classes `[n, boxes]` each.
     Ssd,
+    /// Any outputs whose first dimension is the batch: they are given as they are.
+    Outputs,
 }
 
 impl TaskKind {
     /// What [`FromStr`] takes: the kinds and the names of models that are one of them.
-    pub const CHOICES: &'static str = "yolov5 (yolov6, yolov7), yolov8 (yolov9, yolo11, yolo12, yolo26), end-to-end (yolov10), yolox, yolox-decoded, ssd";
+    pub const CHOICES: &'static str = "yolov5 (yolov6, yolov7), yolov8 (yolov9, yolo11, yolo12, yolo26), end-to-end (yolov10), yolox, yolox-decoded, ssd, outputs";
 }
 
 impl FromStr for TaskKind {
@@ -104,6 +124,7 @@ impl FromStr for TaskKind {
             "yolox" => Ok(Self::Yolox),
             "yolox-decoded" => Ok(Self::YoloxDecoded),
             "ssd" => Ok(Self::Ssd),
+            "outputs" => Ok(Self::Outputs),
             _ => {
                 Err(Error::Choice { what: "task", given: text.to_owned(), choices: Self::CHOICES.to_owned() })
             }
@@ -120,6 +141,7 @@ impl fmt::Display for TaskKind {
             Self::Yolox => "yolox",
             Self::YoloxDecoded => "yolox-decoded",
             Self::Ssd => "ssd",
+            Self::Outputs => "outputs",
         })
     }
 }
@@ -158,6 +180,8 @@ enum Decoder {
     Yolox(yolox::Yolox),
     Ssd(ssd::Ssd),
     Final(ssd::Final),
+    /// None: what comes out is given as it is.
+    Outputs,
 }
 
 impl Decoder {
@@ -170,6 +194,7 @@ impl Decoder {
             Self::Yolox(yolox) => yolox.output.batched,
             Self::Ssd(ssd) => ssd.boxes.batched,
             Self::Final(last) => last.boxes.batched,
+            Self::Outputs => true,
         }
     }
 }
@@ -206,6 +231,14 @@ impl TaskPlan {
     pub fn recognise(info: &ModelInfo, options: &TaskOptions) -> Result<Self, Error> {
         recognise::plan(info, options)
     }
+
+    /// The shape of a batch of one (or of the model's fixed size), for finding out the outputs of a model that does not tell.
+    ///
+    /// # Errors
+    /// As [`TaskPlan::recognise`], of the input.
+    pub fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
+        recognise::trial_shape(info, options)
+    }
     /// What was recognised.
     pub fn kind(&self) -> TaskKind {
         self.kind
@@ -227,8 +260,13 @@ impl TaskPlan {
         &self.why
     }
 
-    /// The detections of item `item` of a batch, by falling confidence (ties as the model ordered them), in pixels of the
-    /// displayed frame that `geometry` tells. Boxes of which nothing lies in the frame are left out.
+    /// Whether outputs become detections, and are not given as they are.
+    pub fn is_detector(&self) -> bool {
+        self.kind != TaskKind::Outputs
+    }
+
+    /// What was found in item `item` of a batch: the detections by falling confidence (ties as the model ordered them), in
+    /// pixels of the displayed frame that `geometry` tells. Boxes of which nothing lies in the frame are left out.
     ///
     /// # Errors
     /// When outputs are missing, have another shape than planned, or hold NaN or infinity: the frame has failed.
@@ -237,7 +275,7 @@ impl TaskPlan {
         outputs: &Outputs<'_>,
         item: usize,
         geometry: &Geometry,
-    ) -> Result<Vec<Detection>, DecodeError> {
+    ) -> Result<Found, DecodeError> {
         let t = &self.thresholds;
         let (candidates, suppression) = match &self.decoder {
             Decoder::Rows(rows) => (rows.candidates(outputs, item, t)?, Suppression::Needed),
@@ -246,11 +284,45 @@ impl TaskPlan {
             Decoder::Yolox(yolox) => (yolox.candidates(outputs, item, t)?, Suppression::Needed),
             Decoder::Ssd(ssd) => (ssd.candidates(outputs, item, t)?, Suppression::Needed),
             Decoder::Final(last) => (last.candidates(outputs, item, t)?, last.suppression),
+            Decoder::Outputs => {
+                let outputs = Some(outputs::to_json(outputs, item)?);
+                return Ok(Found { outputs, ..Found::default() });
+            }
         };
         if let Some(sure) = candidates.iter().find(|candidate| candidate.confidence > CERTAIN) {
             return Err(DecodeError::Confidence { confidence: sure.confidence });
         }
-        Ok(self.finish(candidates, suppression, geometry))
+        Ok(self.finish(candidates, suppression, geometry).into())
+    }
+
+    /// Detections that somebody else made, in pixels of the input, as [`TaskPlan::decode`] gives its own: with the thresholds
+    /// applied, but no suppression. Each comes with its place among those given.
+    ///
+    /// # Errors
+    /// When a number is not finite or a confidence is above 1.
+    pub fn finish_given(
+        &self,
+        given: &[Detection],
+        geometry: &Geometry,
+    ) -> Result<Vec<(usize, Detection)>, DecodeError> {
+        for (index, Detection { rect, confidence, .. }) in given.iter().enumerate() {
+            let numbers = [rect.x1, rect.y1, rect.x2, rect.y2, *confidence];
+            if let Some(&value) = numbers.iter().find(|number| !number.is_finite()) {
+                return Err(DecodeError::NonFinite { output: "detections".to_owned(), index, value });
+            }
+            if *confidence > CERTAIN {
+                return Err(DecodeError::Confidence { confidence: *confidence });
+            }
+        }
+        let t = &self.thresholds;
+        let mut kept: Vec<_> =
+            given.iter().enumerate().filter(|(_, d)| t.pass(d.confidence, d.class_id)).collect();
+        kept.sort_by(|(_, a), (_, b)| b.confidence.total_cmp(&a.confidence));
+        kept.truncate(t.max_det);
+        let displayed = kept.into_iter().filter_map(|(place, detection)| {
+            visible(detection.rect, detection.confidence, detection.class_id, geometry).map(|d| (place, d))
+        });
+        Ok(displayed.collect())
     }
 
     fn finish(
@@ -268,15 +340,14 @@ impl TaskPlan {
                 candidates
             }
         };
-        let displayed = |candidate: &Candidate| Detection {
-            rect: geometry.to_displayed(candidate.rect).clip(geometry.displayed),
-            confidence: candidate.confidence.min(1.0),
-            class_id: candidate.class_id,
-        };
-        let visible = |detection: &Detection| {
-            let Rect { x1, y1, x2, y2 } = detection.rect;
-            x2 > x1 && y2 > y1
-        };
-        kept.iter().map(displayed).filter(visible).collect()
+        let displayed = |c: &Candidate| visible(c.rect, c.confidence, c.class_id, geometry);
+        kept.iter().filter_map(displayed).collect()
     }
+}
+
+/// A detection in pixels of the displayed frame, if any of it lies there.
+fn visible(rect: Rect, confidence: f32, class_id: u32, geometry: &Geometry) -> Option<Detection> {
+    let rect = geometry.to_displayed(rect).clip(geometry.displayed);
+    let is_visible = rect.x2 > rect.x1 && rect.y2 > rect.y1;
+    is_visible.then_some(Detection { rect, confidence: confidence.min(1.0), class_id })
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use vidmill_image::Size;
+use vidmill_image::{Size, TensorLayout};
 
 use super::head::{Head, head};
 use super::input::ImageInput;
@@ -39,6 +39,16 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
         None => Batch::Dynamic,
     };
     Ok(TaskPlan { kind, spec, batch, labels, decoder, thresholds, why })
+}
+
+pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
+    let input = ImageInput::of(info)?;
+    let Size { width, height } = feed::size(&input, &Metadata::of(info)?, options, &mut Vec::new())?;
+    let (batch, width, height) = (input.batch.unwrap_or(1), width as usize, height as usize);
+    Ok(match input.layout {
+        TensorLayout::Nchw => vec![batch, input.channels, height, width],
+        TensorLayout::Nhwc => vec![batch, height, width, input.channels],
+    })
 }
 
 fn check(options: &TaskOptions) -> Result<(), Error> {

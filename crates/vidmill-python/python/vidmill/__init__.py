@@ -7,6 +7,7 @@
 
 from vidmill._detections import Detections
 from vidmill._frames import frames
+from vidmill._input import Input
 from vidmill._predictor import Predictor, load
 from vidmill._run import Result, run
 from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, Run, RunFailed, __version__
@@ -16,6 +17,7 @@ __all__ = [
     "Error",
     "Frame",
     "Frames",
+    "Input",
     "MediaError",
     "Model",
     "ModelError",

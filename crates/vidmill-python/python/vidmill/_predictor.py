@@ -1,28 +1,23 @@
 """Models."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
-from vidmill._detections import Detections
 from vidmill._types import StrPath
-from vidmill._vidmill import Frame, Model
+from vidmill._vidmill import Model
+
+
+Outputs = TypeVar("Outputs", covariant=True)
 
 
 @runtime_checkable
-class Predictor(Protocol):
-    """What turns images into detections. `vidmill.load` gives one; anything with these two methods is one."""
+class Predictor(Protocol[Outputs]):
+    """What runs a model: `vidmill.load` gives one, and any class with this method is one, with whatever it returns."""
 
-    def __call__(self, batch: NDArray[Any], /) -> Mapping[str, NDArray[np.float32]]:
-        """Raw outputs by name for one batch, whose first dimension counts its items."""
-        ...
-
-    def detect(
-        self, images: Iterable[NDArray[np.uint8] | Frame], *, format: Literal["rgb", "bgr"] = "rgb"
-    ) -> list[Detections]:
-        """What is found in each of the images, uint8 [height, width, 3]."""
+    def predict(self, batch: NDArray[Any], /) -> Outputs:
+        """What comes of one batch, whose first dimension counts its items."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Runs: the whole engine, with results as they come."""
 
 import atexit
+import inspect
 import json
 import os
 import weakref
@@ -38,13 +39,15 @@ class Result:
     status: Literal["ok", "failed", "dropped"]
     """Which of the following are there."""
     detections: Detections | None = None
-    """With "ok": what was found."""
+    """With "ok": what was found; None where the model is no detector."""
     error: str | None = None
     """With "failed": why."""
     attempts: int | None = None
     """With "failed": how many workers tried the frame."""
     reason: str | None = None
     """With "dropped": why."""
+    outputs: Any = None
+    """With "ok": what a model gives that is no detections."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record, as json.loads of the command's line gives it."""
@@ -57,6 +60,8 @@ class Result:
         }
         if self.detections is not None:
             record["detections"] = self.detections.to_dicts()
+        if self.outputs is not None:
+            record["outputs"] = self.outputs
         further = {"error": self.error, "attempts": self.attempts, "reason": self.reason}
         return record | {key: value for key, value in further.items() if value is not None}
 
@@ -67,7 +72,7 @@ class Result:
 
 def run(
     source: StrPath | Iterable[StrPath],
-    model: StrPath,
+    model: StrPath | type,
     *,
     out: StrPath | None = None,
     annotate: StrPath | None = None,
@@ -110,7 +115,9 @@ def run(
 
     Args:
         source: A video, image, folder, glob, .txt list, URL, or several of these.
-        model: The ONNX model.
+        model: An ONNX model, a model of PyTorch's (.pt, .torchscript, .pt2), or a class of yours, as "my_model.py:Detector" or itself:
+            something with a method `predict(batch)` (see `vidmill.Input` and docs/PYTHON.md). The last two run in worker
+            processes, each of which builds the class once.
         out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
         annotate: Annotated video (.mp4), or a folder.
 
@@ -149,12 +156,28 @@ def run(
         "worker-memory": worker_memory,
         "recycle": recycle,
     }
-    arguments = ["vidmill", "run", f"--model={os.fspath(model)}"]
+    arguments = ["vidmill", "run", f"--model={_named(model)}"]
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     arguments += [f"--{name}" for name, given in (("isolate", isolate), ("resume", resume)) if given]
     going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None)
     _going.add(going)
     return going
+
+
+def _named(model: StrPath | type) -> str:
+    """A model as the command takes it."""
+    if not isinstance(model, type):
+        return os.fspath(model)
+    try:
+        file = inspect.getsourcefile(model)
+    except (OSError, TypeError):
+        file = None
+    if file is None or "<locals>" in model.__qualname__ or not os.path.exists(file):
+        raise ValueError(
+            f"{model.__qualname__} is not in a file that worker processes could import: "
+            "put it into one, and name it as \"my_model.py:Detector\""
+        )
+    return f"{file}:{model.__qualname__}"
 
 
 def _text(number: Rate | Time | None, decimals: int) -> str | None:

@@ -154,6 +154,9 @@ class Model:
     def __call__(self, batch: NDArray[Any], /) -> dict[str, NDArray[np.float32]]:
         """Runs the model on a batch as it is: an array of the input's own type and shape, [n, ...]. Returns its outputs by name; other
         types of numbers are converted to float32."""
+    def predict(self, batch: NDArray[Any], /) -> dict[str, NDArray[np.float32]]:
+        """The same, for whoever takes any `vidmill.Predictor`."""
+
     def detect(
         self, images: Iterable[NDArray[np.uint8] | Frame], *, format: Literal["rgb", "bgr"] = "rgb"
     ) -> list[Detections]:

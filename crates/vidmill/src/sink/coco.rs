@@ -80,8 +80,9 @@ impl Sink for CocoSink {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
         check_finite(record, self.output.name())?;
         let image_id = self.image_id(record)?;
-        let Outcome::Ok { detections } = &record.outcome else { return Ok(()) };
-        let results: Vec<_> = detections
+        let Outcome::Ok(found) = &record.outcome else { return Ok(()) };
+        let results: Vec<_> = found
+            .detections()
             .iter()
             .map(|detection| self.result(image_id, record, detection))
             .collect::<Result<_, _>>()?;

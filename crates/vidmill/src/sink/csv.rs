@@ -1,5 +1,5 @@
 //! CSV: one row a detection, with the frame's columns repeated. A frame without detections has one row, its box columns
-//! empty, so that every sampled frame is in the table. Quoting as RFC 4180 says; rows end in a line feed.
+//! empty, so that every sampled frame is in the table. What a model gives beside detections is JSON in the frame's first row. Quoting as RFC 4180 says; rows end in a line feed.
 
 use std::fmt::Debug;
 use std::io::{self, Write};
@@ -7,10 +7,11 @@ use std::path::Path;
 
 use super::output::Output;
 use super::{Sink, SinkError, check_finite};
-use crate::record::{Detection, Outcome, Record};
+use crate::record::{Detection, Json, Outcome, Record};
 
 /// The first line.
-pub const HEADER: &str = "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message\n";
+pub const HEADER: &str =
+    "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message,outputs\n";
 
 /// Writes one row per detection, and one per frame that has none.
 #[derive(Debug)]
@@ -34,12 +35,17 @@ impl Sink for CsvSink {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
         check_finite(record, self.output.name())?;
         self.output.append(|rows| match &record.outcome {
-            Outcome::Ok { detections } if detections.is_empty() => row(rows, record, "ok", None, ""),
-            Outcome::Ok { detections } => {
-                detections.iter().try_for_each(|detection| row(rows, record, "ok", Some(detection), ""))
+            Outcome::Ok(found) => {
+                let outputs = found.outputs.as_ref().map_or("", Json::as_str);
+                let (first, rest) = match found.detections() {
+                    [] => (None, &[][..]),
+                    [first, rest @ ..] => (Some(first), rest),
+                };
+                row(rows, record, "ok", first, "", outputs)?;
+                rest.iter().try_for_each(|detection| row(rows, record, "ok", Some(detection), "", ""))
             }
-            Outcome::Failed { error, .. } => row(rows, record, "failed", None, error),
-            Outcome::Dropped { reason } => row(rows, record, "dropped", None, reason),
+            Outcome::Failed { error, .. } => row(rows, record, "failed", None, error, ""),
+            Outcome::Dropped { reason } => row(rows, record, "dropped", None, reason, ""),
         })
     }
 
@@ -62,6 +68,7 @@ fn row(
     status: &str,
     detection: Option<&Detection>,
     message: &str,
+    outputs: &str,
 ) -> io::Result<()> {
     let (source, frame) = (quote(&record.source), record.frame);
     write!(out, "{source},{frame},{},{},{status},", or_empty(record.pts), or_empty(record.time))?;
@@ -71,7 +78,7 @@ fn row(
         }
         None => write!(out, ",,,,,,")?,
     }
-    writeln!(out, ",{}", quote(message))
+    writeln!(out, ",{},{}", quote(message), quote(outputs))
 }
 
 /// `Debug` writes the shortest number that reads back the same, and floats always with a point or an exponent, so that

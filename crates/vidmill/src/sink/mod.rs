@@ -246,8 +246,8 @@ fn check_finite(record: &Record, path: &str) -> Result<(), SinkError> {
         }),
     };
     check("time", record.time.unwrap_or(0.0))?;
-    let Outcome::Ok { detections } = &record.outcome else { return Ok(()) };
-    for detection in detections {
+    let Outcome::Ok(found) = &record.outcome else { return Ok(()) };
+    for detection in found.detections() {
         check("confidence", detection.confidence.into())?;
         for side in detection.xyxy {
             check("xyxy", side.into())?;

@@ -22,7 +22,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::jsonl::{self, JsonlSink};
 use super::{Sink, SinkError, output};
-use crate::record::{Detection, Outcome, Record};
+use crate::record::{Detection, Found, Json, Outcome, Record};
 
 /// The columns. `message` is a failure's error or a drop's reason; `detections` is null unless `status` is `ok`.
 pub const SCHEMA: &str = "
@@ -47,6 +47,7 @@ pub const SCHEMA: &str = "
           }
         }
       }
+      optional binary outputs (JSON);
     }";
 
 /// Columns of few different values, stored as numbers into a dictionary.
@@ -209,15 +210,21 @@ struct Rows {
     message: Nullable<ByteArray>,
     attempts: Nullable<i32>,
     detections: Detections,
+    outputs: Nullable<ByteArray>,
+    output_bytes: usize,
 }
 
 impl Rows {
     fn push(&mut self, record: &Record) -> Result<()> {
-        let (status, message, attempts, detections) = match &record.outcome {
-            Outcome::Ok { detections } => ("ok", None, None, Some(detections)),
-            Outcome::Failed { error, attempts } => ("failed", Some(error), Some(*attempts), None),
-            Outcome::Dropped { reason } => ("dropped", Some(reason), None, None),
+        let nothing = Found::default();
+        let (status, message, attempts, found) = match &record.outcome {
+            Outcome::Ok(found) => ("ok", None, None, found),
+            Outcome::Failed { error, attempts } => ("failed", Some(error), Some(*attempts), &nothing),
+            Outcome::Dropped { reason } => ("dropped", Some(reason), None, &nothing),
         };
+        let outputs = found.outputs.as_ref().map(Json::as_str);
+        self.output_bytes += outputs.map_or(0, str::len);
+        self.outputs.push(outputs.map(ByteArray::from));
         self.source.push(self.text.shared(&record.source));
         self.frame.push(record.frame.try_into()?);
         self.pts.push(record.pts);
@@ -225,13 +232,13 @@ impl Rows {
         self.status.push(self.text.shared(status));
         self.message.push(message.map(|message| self.text.shared(message)));
         self.attempts.push(attempts.map(i32::try_from).transpose()?);
-        self.detections.push(detections.map(Vec::as_slice), &mut self.text)
+        self.detections.push(found.detections.as_deref(), &mut self.text)
     }
 
     fn is_full(&self) -> bool {
         self.frame.len() >= GROUP_ROWS
             || self.detections.class_id.len() >= GROUP_DETECTIONS
-            || self.text.bytes >= GROUP_TEXT
+            || self.text.bytes + self.output_bytes >= GROUP_TEXT
     }
 
     /// Writes one row group: the columns in the order of [`SCHEMA`].
@@ -245,6 +252,7 @@ impl Rows {
         put::<ByteArrayType>(&mut group, &self.message.values, Some(&self.message.levels), None)?;
         put::<Int32Type>(&mut group, &self.attempts.values, Some(&self.attempts.levels), None)?;
         self.detections.write(&mut group)?;
+        put::<ByteArrayType>(&mut group, &self.outputs.values, Some(&self.outputs.levels), None)?;
         group.close()?;
         Ok(())
     }

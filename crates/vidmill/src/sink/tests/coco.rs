@@ -50,7 +50,7 @@ fn category_ids(class_names: &[&str], class_ids: impl IntoIterator<Item = u32>) 
 }
 
 fn picture(source: &str, frame: u64) -> Record {
-    let outcome = Outcome::Ok { detections: vec![detection([0.0; 4], 0.5, 0, "person")] };
+    let outcome = Outcome::Ok(vec![detection([0.0; 4], 0.5, 0, "person")].into());
     Record { pts: None, time: None, ..record(source, frame, outcome) }
 }
 
@@ -102,7 +102,7 @@ fn a_second_video_is_refused() {
     let path = directory.path().join("out.json");
     let mut sink = create(&path, NO_NAMES).unwrap();
     sink.write(&ok(0, vec![])).unwrap();
-    for second in [record("yard.mp4", 0, Outcome::Ok { detections: vec![] }), picture("a/7.jpg", 7)] {
+    for second in [record("yard.mp4", 0, Outcome::Ok(vec![].into())), picture("a/7.jpg", 7)] {
         let error = sink.write(&second).unwrap_err();
         assert!(matches!(error, SinkError::ImageIdTaken { .. }), "{error:?}");
         let message = error.to_string();

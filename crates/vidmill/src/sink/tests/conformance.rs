@@ -30,8 +30,8 @@ impl Subject {
 
 fn seen(records: impl IntoIterator<Item = Record>) -> Vec<Seen> {
     let of_frame = |record: Record| match record.outcome {
-        Outcome::Ok { detections } => {
-            detections.into_iter().map(|found| (record.frame, found.xyxy, found.confidence)).collect()
+        Outcome::Ok(found) => {
+            found.detections().iter().map(|found| (record.frame, found.xyxy, found.confidence)).collect()
         }
         Outcome::Failed { .. } | Outcome::Dropped { .. } => Vec::new(),
     };

@@ -40,13 +40,13 @@ fn every_frame_has_a_row() {
     );
     assert_eq!(
         text(&path),
-        "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message\n\
-         street.mp4,0,0,0.0,ok,12.1,40.0,88.5,210.3,0.91,0,person,\n\
-         street.mp4,0,0,0.0,ok,1e-7,0.0,16777216.0,3.5,0.5,2,car,\n\
-         street.mp4,1,512,0.04,ok,,,,,,,,\n\
-         street.mp4,2,1024,0.08,failed,,,,,,,,no memory\n\
-         street.mp4,3,1536,0.12,dropped,,,,,,,,too late\n\
-         street.mp4,4,,,ok,,,,,,,,\n"
+        "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message,outputs\n\
+         street.mp4,0,0,0.0,ok,12.1,40.0,88.5,210.3,0.91,0,person,,\n\
+         street.mp4,0,0,0.0,ok,1e-7,0.0,16777216.0,3.5,0.5,2,car,,\n\
+         street.mp4,1,512,0.04,ok,,,,,,,,,\n\
+         street.mp4,2,1024,0.08,failed,,,,,,,,no memory,\n\
+         street.mp4,3,1536,0.12,dropped,,,,,,,,too late,\n\
+         street.mp4,4,,,ok,,,,,,,,,\n"
     );
 }
 
@@ -59,7 +59,7 @@ fn any_text_comes_back() {
         let path = directory.path().join("out.csv");
         let detections = vec![detection([0.0; 4], 0.5, 1, hostile)];
         let failure = Outcome::Failed { error: hostile.to_owned(), attempts: 1 };
-        let records = [record(hostile, 0, Outcome::Ok { detections }), record("a.mp4", 1, failure)];
+        let records = [record(hostile, 0, Outcome::Ok(detections.into())), record("a.mp4", 1, failure)];
         whole_run(&path, NO_NAMES, records);
         let rows = rows(&path);
         assert_eq!((&*rows[0][0], &*rows[0][11], &*rows[1][12]), (hostile, hostile, hostile));

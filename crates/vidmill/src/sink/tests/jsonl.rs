@@ -6,7 +6,7 @@ use super::super::SinkError;
 use super::super::jsonl::{self, JsonlSink, ReadError};
 use super::conformance::{Seen, Subject, suite};
 use super::{NO_NAMES, detection, dropped, failed, ok, text, whole_run};
-use crate::record::{Outcome, Record};
+use crate::record::{Found, Json, Outcome, Record};
 use crate::sink::Sink;
 
 const SUBJECT: Subject = Subject { ending: "jsonl", read: seen, unfinished: ("jsonl", seen) };
@@ -15,8 +15,8 @@ suite!(jsonl);
 pub(super) fn seen(path: &Path) -> Vec<Seen> {
     let mut all = Vec::new();
     for record in records(path) {
-        if let Outcome::Ok { detections } = record.outcome {
-            all.extend(detections.iter().map(|found| (record.frame, found.xyxy, found.confidence)));
+        if let Outcome::Ok(found) = record.outcome {
+            all.extend(found.detections().iter().map(|found| (record.frame, found.xyxy, found.confidence)));
         }
     }
     all
@@ -51,16 +51,18 @@ fn any_record() -> impl Strategy<Value = Record> {
     let detections =
         proptest::collection::vec((any::<[u32; 4]>(), number, any::<u32>(), any::<String>()), 0..4);
     let outcome = prop_oneof![
-        detections.prop_map(|all| Outcome::Ok {
-            detections: all
-                .into_iter()
-                .map(|(bits, confidence, class_id, class)| {
-                    let finite =
-                        |bits| Some(f32::from_bits(bits)).filter(|side| side.is_finite()).unwrap_or(0.1);
-                    detection(bits.map(finite), confidence, class_id, &class)
-                })
-                .collect(),
-        }),
+        (detections, any::<Option<Vec<u8>>>()).prop_map(|(all, outputs)| Outcome::Ok(Found {
+            outputs: outputs.map(|outputs| Json::new(format!("{{\"v\":{outputs:?}}}")).unwrap()),
+            detections: Some(
+                all.into_iter()
+                    .map(|(bits, confidence, class_id, class)| {
+                        let finite =
+                            |bits| Some(f32::from_bits(bits)).filter(|side| side.is_finite()).unwrap_or(0.1);
+                        detection(bits.map(finite), confidence, class_id, &class)
+                    })
+                    .collect()
+            ),
+        })),
         (any::<String>(), any::<u32>()).prop_map(|(error, attempts)| Outcome::Failed { error, attempts }),
         any::<String>().prop_map(|reason| Outcome::Dropped { reason }),
     ];
@@ -121,7 +123,7 @@ fn keys_yet_to_come_are_skipped() {
         r#"{"source":"a.png","frame":4,"pts":null,"time":null,"status":"ok","detections":[],"track":[1]}"#;
     std::fs::write(&path, format!("{line}\n")).unwrap();
     let record = &records(&path)[0];
-    assert_eq!((record.frame, &record.outcome), (4, &Outcome::Ok { detections: vec![] }));
+    assert_eq!((record.frame, &record.outcome), (4, &Outcome::Ok(vec![].into())));
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn record(source: &str, frame: u64, outcome: Outcome) -> Record {
 }
 
 fn ok(frame: u64, detections: Vec<Detection>) -> Record {
-    record("street.mp4", frame, Outcome::Ok { detections })
+    record("street.mp4", frame, Outcome::Ok(detections.into()))
 }
 
 fn failed(frame: u64, error: &str) -> Record {

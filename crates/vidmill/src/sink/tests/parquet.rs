@@ -10,7 +10,7 @@ use super::super::{SinkError, create};
 use super::conformance::{Seen, Subject, suite};
 use super::jsonl::seen as journal_seen;
 use super::{NO_NAMES, detection, dropped, failed, ok, record, run, whole_run, write_all};
-use crate::record::{Detection, Outcome, Record};
+use crate::record::{Detection, Found, Json, Outcome, Record};
 
 const SUBJECT: Subject =
     Subject { ending: "parquet", read: seen, unfinished: ("parquet.partial.jsonl", journal_seen) };
@@ -32,7 +32,9 @@ fn record_of(row: &Row) -> Record {
         "ok" => {
             assert_eq!((columns[5], columns[6]), (&Field::Null, &Field::Null));
             let list = row.get_list(7).unwrap();
-            Outcome::Ok { detections: list.elements().iter().map(detection_of).collect() }
+            let detections = Some(list.elements().iter().map(detection_of).collect());
+            let outputs = row.get_string(8).ok().map(|text| Json::new(text.clone()).unwrap());
+            Outcome::Ok(Found { detections, outputs })
         }
         "failed" => {
             assert_eq!(columns[7], &Field::Null);
@@ -61,8 +63,8 @@ fn detection_of(field: &Field) -> Detection {
 
 fn seen(path: &Path) -> Vec<Seen> {
     let of_frame = |record: Record| match record.outcome {
-        Outcome::Ok { detections } => {
-            detections.into_iter().map(|found| (record.frame, found.xyxy, found.confidence)).collect()
+        Outcome::Ok(found) => {
+            found.detections().iter().map(|found| (record.frame, found.xyxy, found.confidence)).collect()
         }
         _ => Vec::new(),
     };
@@ -78,7 +80,7 @@ fn every_record_comes_back() {
     (picture.pts, picture.time) = (None, None);
     let all: Vec<_> = run(100)
         .chain([picture, failed(1, ""), failed(2, hostile), dropped(3, hostile), ok(4, vec![])])
-        .chain([record(hostile, 0, Outcome::Ok { detections: vec![] })])
+        .chain([record(hostile, 0, Outcome::Ok(vec![].into()))])
         .collect();
     whole_run(&path, NO_NAMES, all.clone());
     assert_eq!(records(&path), all);

@@ -1,0 +1,50 @@
+"""What a predictor wants to be given."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """The batches that a predictor's `predict` takes: the default is float32 [n, 3, height, width], RGB, 0 to 1, letterboxed.
+
+        class Detector:
+            input = vidmill.Input(size=(640, 384), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+    Frames go from the decoder's planes to this in one pass, in memory that the predictor reads without a copy.
+    """
+
+    size: tuple[int, int] | None = None
+    """(width, height) in pixels; None is what the user says (imgsz), or 640 x 640."""
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    """Channels before or after the pixels: [n, 3, height, width] or [n, height, width, 3]."""
+    color: Literal["rgb", "bgr", "gray"] = "rgb"
+    range: Literal[1, 255] | None = None
+    """What white is, before `mean` and `std`; None is 255 for uint8 and 1 for the others."""
+    mean: tuple[float, float, float] | None = None
+    """Subtracted from each channel, in units of `range`."""
+    std: tuple[float, float, float] | None = None
+    """Each channel is then divided by this."""
+    resize: Literal["letterbox", "letterbox-top-left", "stretch", "center-crop"] = "letterbox"
+    """How a frame of another shape fits: with bars around it, or below and right of it; distorted; or cut off."""
+    pad: int = 114
+    """Value of the bars, 0 to 255."""
+    batch: int | None = None
+    """Frames in every batch, where the predictor takes just so many; None is any number."""
+
+    def shape(self) -> list[int | str]:
+        """The dimensions as models tell theirs: names are any number."""
+        channels = 1 if self.color == "gray" else 3
+        width, height = self.size or ("width", "height")
+        batch = self.batch or "batch"
+        return [batch, channels, height, width] if self.layout == "nchw" else [batch, height, width, channels]
+
+    def metadata(self) -> dict[str, str]:
+        """The rest, as the metadata of a model file tells it (README.md, "Your own model")."""
+        white = self.range or (255 if self.dtype == "uint8" else 1)
+        entries = {"color": self.color, "range": white, "resize": self.resize, "pad": self.pad}
+        entries |= {
+            name: list(value) for name, value in (("mean", self.mean), ("std", self.std)) if value is not None
+        }
+        return {f"vidmill.{name}": str(value) for name, value in entries.items()}

@@ -1,0 +1,372 @@
+"""Predictors written in Python, in worker processes."""
+
+import csv
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pyarrow.parquet as parquet
+import pytest
+import support
+import vidmill
+
+import predictors
+
+HERE = Path(__file__).resolve().parent
+FILE = HERE / "predictors.py"
+
+
+@pytest.fixture(autouse=True)
+def _python(monkeypatch):
+    monkeypatch.setenv("VIDMILL_PYTHON", sys.executable)
+
+
+@pytest.fixture(scope="module")
+def flicker(bikes, tmp_path_factory):
+    """Twelve frames of the street, of which 3, 4 and 9 are white."""
+    path = tmp_path_factory.mktemp("flicker") / "flicker.mp4"
+    white = "drawbox=t=fill:c=white:enable='eq(n,3)+eq(n,4)+eq(n,9)'"
+    support.tool(
+        *("ffmpeg", "-v", "error", "-i", bikes, "-frames:v", 12, "-vf", white),
+        *("-c:v", "libx264", "-qp", 1, path),
+    )
+    return path
+
+
+WHITE = [3, 4, 9]
+
+
+def mood(monkeypatch, what="raise"):
+    monkeypatch.setenv("TEST_MOOD", what)
+    monkeypatch.setenv("TEST_ABOVE", "0.6")
+
+
+def model(name):
+    return f"{FILE}:{name}"
+
+
+def failed(results):
+    return [result.frame for result in results if result.status == "failed"]
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": 4, "workers": 1}, {"every": 3, "conf": 0.5, "recycle": 3}], ids=str)
+def test_outputs_are_decoded_as_those_of_the_native_runtime(clips, models, monkeypatch, tmp_path, options):
+    network = models / "yolov8_dynamic.onnx"
+    monkeypatch.setenv("TEST_MODEL", str(network))
+    native = {name: value for name, value in options.items() if name != "recycle"}
+    with vidmill.run(clips / "h264.mp4", network, out=tmp_path / "native.jsonl", imgsz=160, **native) as run:
+        assert any([len(result.detections) for result in run])
+    with vidmill.run(clips / "h264.mp4", model("Network"), out=tmp_path / "own.jsonl", **options) as run:
+        list(run)
+    assert (tmp_path / "own.jsonl").read_bytes() == (tmp_path / "native.jsonl").read_bytes()
+    told = run.manifest
+    assert told["model"]["path"] == str(FILE) and told["model"]["task"] == "yolov8"
+    assert told["runtime"]["name"] == "python" and told["runtime"]["library"] == sys.executable
+    assert told["parallelism"]["isolated"] and told["complete"]
+
+
+def test_the_command_takes_a_class(clips, models, detect, vidmill, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_MODEL", str(models / "yolov8.onnx"))
+    own = detect(clips / "h264.mp4", model("Network"), out="own.jsonl")
+    native = detect(clips / "h264.mp4", models / "yolov8.onnx", out="native.jsonl")
+    assert own.path.read_bytes() == native.path.read_bytes()
+    assert "[worker 0] a network is there" in own.done.err
+    monkeypatch.setenv("VIDMILL_PYTHON", "/usr/bin/false")
+    done = vidmill("run", clips / "h264.mp4", "-m", model("Network"))
+    assert done.code == 1 and "before it was ready" in done.err
+    monkeypatch.setenv("VIDMILL_PYTHON", str(tmp_path / "none"))
+    done = vidmill("run", clips / "h264.mp4", "-m", model("Network"))
+    assert done.code == 1 and str(tmp_path / "none") in done.err
+
+
+def test_a_python_without_the_package_is_named(clips, vidmill, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("VIDMILL_PYTHON", str(python))
+    done = vidmill("run", clips / "h264.mp4", "-m", model("Values"))
+    assert done.code == 1 and "has no package" in done.err and "VIDMILL_PYTHON" in done.err
+
+
+def test_boxes_come_out_in_pixels_of_the_frame(bikes):
+    """640 x 272 letterboxed to 320 x 320: half the size, 92 rows of padding above."""
+    with vidmill.run(bikes, predictors.Boxes, every=60, batch=2, workers=1) as run:
+        results = list(run)
+    for number, result in enumerate(results):
+        assert result.detections.xyxy.tolist() == [[320, 136, 640, 272], [0, 0, 320, 136]]
+        assert result.detections.class_name.tolist() == ["cat", "cow"]
+        assert result.detections.class_id.tolist() == [0, 2]
+        assert result.detections.confidence.tolist() == [0.75, 0.5]
+        assert result.outputs == (None if number % 2 else {"n": 0})
+        assert json.loads(result.to_json()) == result.to_dict()
+    with vidmill.run(bikes, predictors.Boxes, every=200, conf=0.6, classes=["cat"]) as run:
+        assert [len(result.detections) for result in run] == [1, 1]
+
+
+def test_any_result_is_a_record(clips, tmp_path):
+    with vidmill.run(clips / "h264.mp4", model("Values"), every=8, out=tmp_path / "v.jsonl") as run:
+        results = list(run)
+    assert all(result.detections is None for result in results)
+    first = results[0].outputs
+    assert first.keys() == {"mean", "max", "ints", "text", "none"}
+    assert (first["max"], first["ints"], first["text"], first["none"]) == (0.1, [0, 1, 2], "é\n", None)
+    lines = support.read_jsonl(tmp_path / "v.jsonl")
+    assert [line["outputs"] for line in lines] == [result.outputs for result in results]
+    assert all("detections" not in line for line in lines)
+
+
+def test_outputs_have_their_column(clips, detect):
+    records = detect(clips / "h264.mp4", model("Means"), "--every", 8).records
+    table = detect(clips / "h264.mp4", model("Means"), "--every", 8, out="o.parquet")
+    rows = parquet.read_table(table.path).to_pylist()
+    assert [json.loads(row["outputs"]) for row in rows] == [record["outputs"] for record in records]
+    assert {row["detections"] is None for row in rows} == {True}
+    text = detect(clips / "h264.mp4", model("Means"), "--every", 8, out="o.csv")
+    rows = list(csv.DictReader(text.path.open()))
+    assert [json.loads(row["outputs"]) for row in rows] == [record["outputs"] for record in records]
+
+
+def test_pixels_are_the_frames(bikes):
+    """Against cv2's own frames, in gray and made small: within what two ways of scaling differ by."""
+    with vidmill.run(bikes, predictors.Whole, every=50, batch=3) as run:
+        results = list(run)
+    capture = cv2.VideoCapture(str(bikes))
+    for index in range(results[-1].frame + 1):
+        _, picture = capture.read()
+        if index % 50 == 0:
+            result = results[index // 50]
+            pixels = np.array(result.outputs["pixels"])
+            assert pixels.shape == (4, 8) and result.outputs["sums"] == pixels.sum()
+            own = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (8, 4), interpolation=cv2.INTER_LINEAR)
+            assert abs(pixels - own.astype(int)).max() <= 6
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_view_that_is_kept_is_refused(flicker, monkeypatch, batch):
+    mood(monkeypatch)
+    with vidmill.run(flicker, model("Keeps"), batch=batch, workers=1) as run:
+        results = list(run)
+    # Frames that share their batch with a bright one are tried alone.
+    assert failed(results) == WHITE
+    refused = [result for result in results if result.status == "failed"]
+    assert all("beyond the call" in result.error and ".copy()" in result.error for result in refused)
+    with vidmill.run(flicker, model("Copies"), batch=batch, workers=1) as run:
+        means = [result.outputs for result in run]
+    assert [result.outputs for result in results if result.status == "ok"] == pytest.approx(
+        [mean for number, mean in enumerate(means) if number not in WHITE]
+    )
+
+
+def test_the_batch_cannot_be_written_to(clips):
+    with vidmill.run(clips / "h264.mp4", model("Writes"), every=10) as run:
+        for result in run:
+            assert result.status == "failed" and "read-only" in result.error
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_exception_is_a_failed_frame_with_its_traceback(flicker, monkeypatch, capfd, batch):
+    mood(monkeypatch)
+    with vidmill.run(flicker, model("Moody"), batch=batch) as run:
+        results = list(run)
+    assert failed(results) == WHITE and run.manifest["ledger"]["ok"] == 9
+    for result in results:
+        if result.status == "failed":
+            first, rest = result.error.split("\n", 1)
+            assert first == "ValueError: too bright for me" and result.attempts == 1
+            assert "in lose_it" in rest and str(FILE) in rest and "_worker" not in rest
+    assert "looked at" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["exit", "interrupt"])
+def test_a_predictor_cannot_end_its_worker_by_an_exception(flicker, monkeypatch, what):
+    mood(monkeypatch, what)
+    with vidmill.run(flicker, model("Moody")) as run:
+        results = list(run)
+    assert failed(results) == WHITE and run.manifest["worker_processes"]["started"] == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "cause"), [("die", "SIGSEGV"), ("leave", "exit code 7"), ("hang", "more than 0.5")]
+)
+def test_a_frame_that_kills_its_worker_fails_alone(flicker, monkeypatch, what, cause):
+    mood(monkeypatch, what)
+    with vidmill.run(flicker, model("Moody"), timeout=0.5 if what == "hang" else None, workers=2) as run:
+        results = list(run)
+    assert failed(results) == WHITE
+    for result in results:
+        if result.status == "failed":
+            assert cause in result.error and result.attempts == 3
+
+
+def test_killed_workers_cost_nothing_but_time(clips, models, monkeypatch, tmp_path):
+    """SIGKILL to random workers all the time: the bytes are those of an undisturbed run."""
+    monkeypatch.setenv("TEST_MODEL", str(models / "yolov8.onnx"))
+    clip = tmp_path / "long.mkv"
+    support.tool("ffmpeg", "-v", "error", "-stream_loop", 40, "-i", clips / "h264.mp4", "-c", "copy", clip)
+    with vidmill.run(clip, models / "yolov8.onnx", out=tmp_path / "native.jsonl") as run:
+        list(run)
+    generator, kills, frames = random.Random(7), 0, 0
+    next_kill = time.monotonic()
+    shared = set(os.listdir("/dev/shm"))
+    with vidmill.run(clip, model("Network"), out=tmp_path / "own.jsonl", workers=2) as run:
+        for result in run:
+            frames += 1
+            assert result.status == "ok"
+            if time.monotonic() > next_kill:
+                children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+                if children:
+                    os.kill(generator.choice(children).pid, signal.SIGKILL)
+                    kills += 1
+                next_kill = time.monotonic() + generator.uniform(0.02, 0.3)
+    assert kills >= 3 and frames == run.manifest["ledger"]["sampled"]
+    assert (tmp_path / "own.jsonl").read_bytes() == (tmp_path / "native.jsonl").read_bytes()
+    assert set(os.listdir("/dev/shm")) <= shared and not psutil.Process().children()
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        ("None", "returned None"),
+        ("[None] * n", "None for a frame"),
+        ("7", "returned int"),
+        ("[1] * (n + 1)", f"returned 2 results for 1 frames"),
+        ("[{'a': float('nan')}] * n", "JSON"),
+        ("np.full((n, 2), np.nan, np.float32)", "holds NaN"),
+        ("[object()] * n", "a object in the result"),
+        ("[batch] * n + [1]", "returned 2 results"),
+        ("[vidmill.Detections(np.zeros((2, 4)), np.ones(1), np.ones(2), np.ones(2))] * n", "different lengths|lengths"),
+        ("[vidmill.Detections(np.full((1, 4), np.inf), np.ones(1), np.ones(1), np.ones(1))] * n", "holds inf"),
+        ("[vidmill.Detections(np.ones((1, 4)), np.full(1, 7), np.ones(1), np.ones(1))] * n", "confidence 7"),
+        ("[vidmill.Detections(np.ones((1, 4)), np.ones(1), np.full(1, -1), np.ones(1))] * n", "no class"),
+    ],
+)
+def test_results_that_make_no_sense_fail_their_frames(clips, monkeypatch, result, error):
+    monkeypatch.setenv("TEST_RESULT", result)
+    with vidmill.run(clips / "h264.mp4", model("Wrong"), every=12, batch=1) as run:
+        results = list(run)
+    assert results and all(result.status == "failed" for result in results)
+    assert any(part in results[0].error for part in error.split("|")), results[0].error
+
+
+def test_large_outputs_come_through(clips, monkeypatch):
+    """Of more than any message holds."""
+    monkeypatch.setenv("TEST_RESULT", "[list(range(300_000))] * n")
+    with vidmill.run(clips / "h264.mp4", model("Wrong"), every=12) as run:
+        for result in run:
+            assert result.status == "ok" and result.outputs == list(range(300_000)), result.error
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "kind"),
+    [
+        ("Fails", "RuntimeError: no weights here", vidmill.RunFailed),
+        ("Nope", "has no Nope; name one of:", vidmill.RunFailed),
+        ("NoPredict", "no method predict", vidmill.RunFailed),
+        ("HERE", "has no HERE", vidmill.RunFailed),
+    ],
+)
+def test_what_cannot_be_built_says_why(clips, name, error, kind):
+    with pytest.raises(kind, match=error), vidmill.run(clips / "h264.mp4", model(name)) as run:
+        list(run)
+
+
+def test_a_file_that_is_not_there(clips, tmp_path, vidmill):
+    done = vidmill("run", clips / "h264.mp4", "-m", tmp_path / "none.py:Detector")
+    assert done.code == 2 and f"cannot read {tmp_path}/none.py" in done.err
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    done = vidmill("run", clips / "h264.mp4", "-m", tmp_path / "broken.py:Detector")
+    assert done.code != 0 and "SyntaxError" in done.err and "broken.py" in done.err
+
+
+def test_a_class_that_no_file_has(clips):
+    class Local:
+        def predict(self, batch):
+            return batch
+
+    with pytest.raises(ValueError, match="put it into one"):
+        vidmill.run(clips / "h264.mp4", Local)
+
+
+def test_choices_go_to_who_has_parameters_for_them(clips, vidmill, detect):
+    [record, *_] = detect(clips / "h264.mp4", model("OnDevice"), "--device", "cuda:1", "--precision", "f16").records
+    assert record["outputs"][:2] == ["cuda:1", "f16"]
+    run = detect(clips / "h264.mp4", model("OnDevice"), "--threads", 2)
+    assert run.records[0]["outputs"] == ["cpu", "f32", 2] and run.manifest["runtime"]["provider"] == "cpu"
+    done = vidmill("run", clips / "h264.mp4", "-m", model("Values"), "--device", "cuda:0")
+    assert done.code != 0 and "parameter `device`" in done.err
+    done = vidmill("run", clips / "h264.mp4", "-m", model("Values"), "--precision", "f16")
+    assert done.code != 0 and "parameter `precision`" in done.err
+
+
+def test_a_fixed_batch_is_filled_up(clips):
+    with vidmill.run(clips / "h264.mp4", model("Fixed")) as run:
+        fixed = [result.outputs for result in run]
+    with vidmill.run(clips / "h264.mp4", model("Means")) as run:
+        means = [np.mean(result.outputs["output0"]) for result in run]
+    assert len(fixed) % 3 != 0 or len(fixed) > 3
+    assert [value["output0"] for value in fixed] == pytest.approx(means, abs=1e-5)
+
+
+def test_a_module_of_a_package_keeps_its_imports(clips, tmp_path):
+    package = tmp_path / "shop" / "models"
+    package.mkdir(parents=True)
+    for folder in (tmp_path / "shop", package):
+        (folder / "__init__.py").touch()
+    (package / "weights.py").write_text("SCALE = 3\n")
+    (package / "tall.py").write_text(
+        "from .weights import SCALE\nfrom shop.models import weights\n"
+        "class Tall:\n    def predict(self, batch):\n        return [SCALE] * len(batch)\n"
+    )
+    with vidmill.run(clips / "h264.mp4", package / "tall.py:Tall", every=20) as run:
+        assert {result.outputs for result in run} == {3}
+    (tmp_path / "json.py").write_text("class Own:\n    def predict(self, batch):\n        return [5] * len(batch)\n")
+    with vidmill.run(clips / "h264.mp4", tmp_path / "json.py:Own", every=20) as run:
+        assert {result.outputs for result in run} == {5}
+
+
+def test_options_of_worker_processes_need_worker_processes(clips, models, vidmill):
+    done = vidmill("run", clips / "h264.mp4", "-m", models / "yolov8.onnx", "--timeout", 3)
+    assert done.code == 2 and "--timeout" in done.err and "--isolate" in done.err
+
+
+def test_an_interrupted_run_is_gone_on_with(clips, models, detect, vidmill, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEST_MODEL", str(models / "yolov8.onnx"))
+    clip = tmp_path / "long.mkv"
+    support.tool("ffmpeg", "-v", "error", "-stream_loop", 20, "-i", clips / "h264.mp4", "-c", "copy", clip)
+    whole = detect(clip, model("Network"), out="whole.jsonl")
+    part = tmp_path / "part.jsonl"
+    run = vidmill.start("run", clip, "-m", model("Network"), "--out", part)
+    while not part.exists() or part.stat().st_size < 1000:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=60)
+    assert run.returncode == 130 and part.stat().st_size < whole.path.stat().st_size
+    done = vidmill("run", clip, "-m", model("Network"), "--out", part, "--resume")
+    assert done.code == 0, done.err
+    assert part.read_bytes() == whole.path.read_bytes()
+
+
+def test_the_native_runtime_gives_outputs_as_they_are(clips, models, detect):
+    """`--task outputs`, against onnxruntime itself by way of a class."""
+    native = detect(clips / "h264.mp4", models / "yolov8.onnx", "--task", "outputs", "--every", 10, out="a.jsonl")
+    [first, *_] = native.records
+    assert np.array(first["outputs"]["output0"]).shape == (9, 525)
+    assert native.manifest["model"]["task"] == "outputs"
+    found = vidmill_load_outputs(models / "yolov8.onnx")
+    assert found == "outputs"
+
+
+def vidmill_load_outputs(path):
+    network = vidmill.load(path, task="outputs")
+    with pytest.raises(vidmill.ModelError, match="call predict"):
+        network.detect([np.zeros((10, 10, 3), np.uint8)])
+    batch = np.zeros((1, 3, 160, 160), np.float32)
+    assert network.predict(batch)["output0"].shape == network(batch)["output0"].shape
+    return network.task
