@@ -370,3 +370,13 @@ def vidmill_load_outputs(path):
     batch = np.zeros((1, 3, 160, 160), np.float32)
     assert network.predict(batch)["output0"].shape == network(batch)["output0"].shape
     return network.task
+
+
+def test_inspect_and_doctor_tell_of_them(vidmill):
+    told = json.loads(vidmill("inspect", model("Boxes"), "--json").out)
+    assert told["plan"]["task"] == "outputs" and told["plan"]["classes"] == ["cat", "dog", "cow"]
+    assert told["plan"]["input"]["size"] == {"width": 320, "height": 320}
+    assert told["model"]["inputs"][0]["shape"] == ["batch", 320, 320, 3]
+    assert "name one of" in vidmill("inspect", model("Nope")).err
+    told = json.loads(vidmill("doctor", "--json").out)["python"]
+    assert told["path"] == sys.executable and told["vidmill"]

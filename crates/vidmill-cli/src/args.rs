@@ -175,7 +175,7 @@ pub struct IsolationArgs {
 
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A model (.onnx), video or image
+    /// A model (.onnx, .pt, .torchscript, .pt2, FILE.py:CLASS), video or image
     pub path: PathBuf,
     #[command(flatten)]
     pub task: TaskArgs,

@@ -1,9 +1,13 @@
 //! `vidmill doctor`: what is there, what is missing, and how to get it.
 
-use serde::Serialize;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
 use vidmill::infer::runtime::onnxruntime;
 use vidmill::video;
 
+use crate::Workers;
 use crate::args::DoctorArgs;
 use crate::exit_status::ExitStatus;
 
@@ -15,6 +19,7 @@ struct Report {
     ffmpeg: video::Versions,
     codecs: video::Codecs,
     onnxruntime: Runtime,
+    python: Python,
     /// What is missing for `vidmill run` to work at all.
     problems: Vec<Problem>,
     /// What is missing for some uses only.
@@ -29,14 +34,37 @@ struct Runtime {
     providers: Vec<String>,
 }
 
+/// The Python of models that run in it, and the versions of the packages that matter to them.
+#[derive(Serialize)]
+struct Python {
+    path: String,
+    #[serde(flatten)]
+    has: Packages,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Packages {
+    version: Option<String>,
+    vidmill: Option<String>,
+    torch: Option<String>,
+}
+
+const ASK_PYTHON: &str = "\
+import json, platform
+from importlib import metadata
+def version(name):
+    try: return metadata.version(name)
+    except metadata.PackageNotFoundError: return None
+print(json.dumps({'version': platform.python_version(), 'vidmill': version('vidmill'), 'torch': version('torch')}))";
+
 #[derive(Serialize)]
 struct Problem {
     what: String,
     remedy: String,
 }
 
-pub fn doctor(args: &DoctorArgs) -> ExitStatus {
-    let report = examine(args);
+pub fn doctor(args: &DoctorArgs, workers: &Workers) -> ExitStatus {
+    let report = examine(args, &workers.python.path);
     if args.json {
         match serde_json::to_string_pretty(&report) {
             Ok(text) => show!("{text}"),
@@ -48,7 +76,7 @@ pub fn doctor(args: &DoctorArgs) -> ExitStatus {
     if report.problems.is_empty() { ExitStatus::Ok } else { ExitStatus::Failed }
 }
 
-fn examine(args: &DoctorArgs) -> Report {
+fn examine(args: &DoctorArgs, python: &Path) -> Report {
     let (mut problems, mut limits) = (Vec::new(), Vec::new());
     let codecs = video::codecs();
     let missing: Vec<&str> =
@@ -81,15 +109,29 @@ fn examine(args: &DoctorArgs) -> Report {
             Runtime { version: None, library: None, how: None, providers: Vec::new() }
         }
     };
+    let python = ask_python(python);
+    if python.has.vidmill.is_none() {
+        let what = format!("models that run in Python cannot be run: {} has no package vidmill", python.path);
+        let remedy = "install it there, or name another Python in VIDMILL_PYTHON".into();
+        limits.push(Problem { what, remedy });
+    }
     Report {
         vidmill: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         ffmpeg: video::versions(),
         codecs,
         onnxruntime,
+        python,
         problems,
         limits,
     }
+}
+
+/// What a Python has; nothing where it does not run.
+fn ask_python(path: &Path) -> Python {
+    let asked = Command::new(path).args(["-c", ASK_PYTHON]).stdin(Stdio::null()).output();
+    let has = asked.ok().and_then(|done| serde_json::from_slice(&done.stdout).ok()).unwrap_or_default();
+    Python { path: path.display().to_string(), has }
 }
 
 fn print(report: &Report) {
@@ -115,6 +157,10 @@ fn print(report: &Report) {
         }
         _ => show!("onnxruntime  missing"),
     }
+    let Python { path, has } = &report.python;
+    let told = |version: &Option<String>| version.clone().unwrap_or_else(|| "missing".to_owned());
+    show!("python       {}, {path}", told(&has.version));
+    show!("             vidmill {}, torch {}", told(&has.vidmill), told(&has.torch));
     for (title, problems) in [("Problems", &report.problems), ("Limits", &report.limits)] {
         if !problems.is_empty() {
             show!("\n{title}");

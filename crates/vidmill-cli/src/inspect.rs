@@ -3,37 +3,46 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use vidmill::infer::{self, Model, TaskPlan};
+use vidmill::RunError;
+use vidmill::infer::{self, Description, Model, TaskPlan};
+use vidmill::predictor::runs_in_python;
 use vidmill::video::{self, Probe};
 
 use crate::args::InspectArgs;
 use crate::exit_status::ExitStatus;
-use crate::{complain, complain_with_hints, plan};
+use crate::{Workers, complain, complain_with_hints, plan};
 
-pub fn inspect(args: &InspectArgs) -> ExitStatus {
-    let is_model = args.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
-    if is_model { inspect_model(args) } else { inspect_video(args) }
-}
-
-fn inspect_model(args: &InspectArgs) -> ExitStatus {
-    let model = match Model::open(&args.path, &plan::load(&args.device, None)) {
-        Ok(model) => model,
+/// `workers` are what worker processes run.
+pub fn inspect(args: &InspectArgs, workers: Workers) -> ExitStatus {
+    let (load, task) = (plan::load(&args.device, None), plan::task(&args.task));
+    let described = if runs_in_python(&args.path) {
+        vidmill::describe_foreign(&args.path, &load, &task, workers.python)
+    } else if args.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        Model::open(&args.path, &load).map(|model| model.description().clone()).map_err(RunError::from)
+    } else {
+        return inspect_video(args);
+    };
+    match described {
+        Ok(model) => inspect_model(args, &model),
         Err(error) => {
             complain(&error);
-            return ExitStatus::Usage;
+            ExitStatus::Usage
         }
-    };
-    let plan = TaskPlan::recognise(model.info(), &plan::task(&args.task));
+    }
+}
+
+fn inspect_model(args: &InspectArgs, model: &Description) -> ExitStatus {
+    let plan = TaskPlan::recognise(&model.info, &plan::task(&args.task));
     if args.json {
-        print_json(&model_json(&model, &plan));
+        print_json(&model_json(model, &plan));
     } else {
-        print_model(&model, &plan);
+        print_model(model, &plan);
     }
     if plan.is_ok() { ExitStatus::Ok } else { ExitStatus::Usage }
 }
 
-fn model_json(model: &Model, plan: &Result<TaskPlan, infer::Error>) -> Value {
-    let mut value = json!({ "model": model.info(), "runtime": model.runtime() });
+fn model_json(model: &Description, plan: &Result<TaskPlan, infer::Error>) -> Value {
+    let mut value = json!({ "model": model.info, "runtime": model.runtime });
     value["plan"] = match plan {
         Err(error) => json!({ "error": error.to_string() }),
         Ok(plan) => json!({
@@ -47,8 +56,8 @@ fn model_json(model: &Model, plan: &Result<TaskPlan, infer::Error>) -> Value {
     value
 }
 
-fn print_model(model: &Model, plan: &Result<TaskPlan, infer::Error>) {
-    let (info, runtime) = (model.info(), model.runtime());
+fn print_model(model: &Description, plan: &Result<TaskPlan, infer::Error>) {
+    let (info, runtime) = (&model.info, &model.runtime);
     show!("{}", info.path.display());
     show!("  sha256  {}", info.sha256);
     if !info.producer.is_empty() {

@@ -75,8 +75,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>, workers: Option<Workers>) 
     begin_log(matches!(&cli.command, Command::Run(args) if args.quiet));
     let status = match cli.command {
         Command::Run(args) => run::run(&args, &typed, workers),
-        Command::Inspect(args) => inspect::inspect(&args),
-        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Inspect(args) => inspect::inspect(&args, workers.unwrap_or_default()),
+        Command::Doctor(args) => doctor::doctor(&args, &workers.unwrap_or_default()),
     };
     if show_failed() && status == ExitStatus::Ok { ExitStatus::Failed.into() } else { status.into() }
 }

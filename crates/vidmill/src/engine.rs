@@ -2,10 +2,11 @@
 //! every frame, on the line.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use vidmill_infer::{Description, Device, LoadOptions, Model, TaskPlan};
+use vidmill_infer::{Description, Device, LoadOptions, Model, TaskOptions, TaskPlan};
 use vidmill_pool::{
     Cause, Executor, Failure, Policy, Printer, Processes, Program, Slots, StartError, Threads, Usage,
 };
@@ -66,20 +67,9 @@ impl Engine {
         load: &LoadOptions,
         cores: usize,
     ) -> Result<Self, RunError> {
-        let path = predictor::file_of(&options.model);
-        if let Err(source) = std::fs::metadata(&path) {
-            return Err(vidmill_infer::Error::Read { path, source }.into());
-        }
-        let start = serde_json::to_vec(&Order::new(&options.model, load, &options.task))
-            .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
-        let program = Program { start, ..isolation.program.clone() };
+        let order = Order::new(&options.model, load, &options.task);
         let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
-        let printer = Printer::to_standard_error();
-        let processes = Processes::launch(count, program, policy(isolation), printer)?;
-        let introduction = processes.introduction()?;
-        let description = serde_json::from_slice(&introduction).map_err(|error| {
-            StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
-        })?;
+        let (processes, description) = launch(&order, count, &isolation.program, policy(isolation))?;
         Ok(Self::Isolated { processes, description })
     }
 
@@ -148,6 +138,42 @@ impl Engine {
             }
         }
     }
+}
+
+/// Worker processes that have loaded their model, and what they say of it.
+fn launch(
+    order: &Order,
+    count: usize,
+    program: &Program,
+    policy: Policy,
+) -> Result<(Processes<Ticket, ModelWorker>, Box<Description>), RunError> {
+    let path = predictor::file_of(&order.model);
+    if let Err(source) = std::fs::metadata(&path) {
+        return Err(vidmill_infer::Error::Read { path, source }.into());
+    }
+    let start = serde_json::to_vec(order)
+        .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
+    let program = Program { start, ..program.clone() };
+    let processes = Processes::launch(count, program, policy, Printer::to_standard_error())?;
+    let introduction = processes.introduction()?;
+    let description = serde_json::from_slice(&introduction).map_err(|error| {
+        StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
+    })?;
+    Ok((processes, description))
+}
+
+/// What a model is that `program`, which calls [`serve_foreign`], makes of `model`.
+///
+/// # Errors
+/// When it cannot be loaded.
+pub fn describe_foreign(
+    model: &Path,
+    load: &LoadOptions,
+    task: &TaskOptions,
+    program: Program,
+) -> Result<Description, RunError> {
+    let (_, description) = launch(&Order::new(model, load, task), 1, &program, Policy::default())?;
+    Ok(*description)
 }
 
 /// Room for a batch of results: at most 20 bytes a detection and what goes with each frame.

@@ -27,7 +27,7 @@ mod usage;
 mod worker;
 
 pub use checkpoint::{Checkpoint, Mark};
-pub use engine::{serve_foreign, serve_worker};
+pub use engine::{describe_foreign, serve_foreign, serve_worker};
 pub use error::RunError;
 pub use ledger::{Imbalance, Ledger};
 pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions, WorkerProcesses};

@@ -113,7 +113,7 @@ class Serving:
             "device_asked": device,
             "provider": str(getattr(predictor, "provider", None) or _asked_device(device) or "python"),
             "nodes": {},
-            "precision": getattr(predictor, "precision", None) or self.input.dtype.replace("float", "f"),
+            "precision": str(getattr(predictor, "precision", None) or "unknown"),
             "fallback": getattr(predictor, "fallback", None),
         }
         return json.dumps({"info": info, "runtime": told})
