@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
 CLASSES = 5
 # The cells of a detector of strides 8, 16 and 32 over 160 x 160 pixels.
 ANCHORS = 20 * 20 + 10 * 10 + 5 * 5
@@ -77,8 +79,6 @@ def clip(tmp_path_factory):
 @pytest.fixture(scope="session")
 def command():
     """command(arguments...) runs `vidmill`, whose workers are this Python."""
-    import sys
-
     def run(*arguments):
         words = [os.environ["VIDMILL_BIN"], *map(str, arguments)]
         environment = {**os.environ, "VIDMILL_PYTHON": sys.executable}

@@ -1,10 +1,13 @@
 """Models of PyTorch's, against plain PyTorch."""
 
 import json
+import os
+import subprocess
 import sys
 import warnings
 
 import numpy as np
+import pages
 import pytest
 import torch
 import vidmill
@@ -177,9 +180,6 @@ def test_lower_precision_is_near(files, detector, batch):
 
 def test_without_pytorch_the_remedy_is_named(files, clip, command, tmp_path):
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')\n")
-    import os
-    import subprocess
-
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}", "VIDMILL_PYTHON": sys.executable}
     done = subprocess.run(
         [os.environ["VIDMILL_BIN"], "run", clip, "--model", files / "scripted.pt"],
@@ -203,3 +203,12 @@ def test_on_cuda(files, detector, batch):
         for _ in range(5):
             model.predict(batch)
         assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.parametrize("title", pages.titles(needs_torch=True))
+def test_the_programs_of_the_page_print_the_same(title, files, clip, tmp_path):
+    """docs/FROM_CV2.md."""
+    (tmp_path / "street.mp4").symlink_to(clip)
+    (tmp_path / "model.pt").symlink_to(files / "scripted.pt")
+    usual, own = pages.outputs(title, tmp_path, **os.environ)
+    assert usual.strip() and own == usual
