@@ -67,7 +67,7 @@ def test_outputs_are_decoded_as_those_of_the_native_runtime(clips, models, monke
         list(run)
     assert (tmp_path / "own.jsonl").read_bytes() == (tmp_path / "native.jsonl").read_bytes()
     told = run.manifest
-    assert told["model"]["path"] == str(FILE) and told["model"]["task"] == "yolov8"
+    assert told["model"]["path"] == str(FILE) and told["model"]["class"] == "Network" and told["model"]["task"] == "yolov8"
     assert told["runtime"]["name"] == "python" and told["runtime"]["library"] == sys.executable
     assert told["parallelism"]["isolated"] and told["complete"]
 
@@ -235,16 +235,26 @@ def test_killed_workers_cost_nothing_but_time(clips, models, monkeypatch, tmp_pa
     [
         ("None", "returned None"),
         ("[None] * n", "None for a frame"),
-        ("7", "returned int"),
+        ("7", "returned a int"),
+        ("(batch, batch)", "returned a tuple"),
+        ("vidmill.Detections(np.ones((1, 4)), np.ones(1), np.ones(1), np.ones(1))", "returned a Detections"),
+        ("{}", "empty dict"),
+        ("np.array([None] * n)", "None for a frame"),
+        ("[np.array(None)] * n", "None for a frame"),
+        ("[vidmill.Detections(np.ones((4, 3)), np.ones(4), np.ones(4), np.ones(4))] * n", "[n, 4]"),
+        ("[vidmill.Detections(np.ones((2, 4)), np.ones(2), np.ones(2), ['dog'])] * n", "class_name|2 boxes"),
+        ("[vidmill.Detections(np.ones((2, 4)), np.ones(2), np.ones(2), 'ab')] * n", "class_name|2 boxes"),
+        ("[vidmill.Detections(np.ones((1, 4)), np.ones(1), np.full(1, 2**31), np.ones(1))] * n", "class_id holds 2147483648"),
+        ("[vidmill.Detections(np.ones((1, 4)), np.ones(1), np.full(1, 1.5), np.ones(1))] * n", "not whole"),
         ("[1] * (n + 1)", f"returned 2 results for 1 frames"),
         ("[{'a': float('nan')}] * n", "JSON"),
-        ("np.full((n, 2), np.nan, np.float32)", "holds NaN"),
-        ("[object()] * n", "a object in the result"),
+        ("np.full((n, 2), np.nan, np.float32)", "JSON"),
+        ("[object()] * n", "holds a object"),
         ("[batch] * n + [1]", "returned 2 results"),
         ("[vidmill.Detections(np.zeros((2, 4)), np.ones(1), np.ones(2), np.ones(2))] * n", "different lengths|lengths"),
         ("[vidmill.Detections(np.full((1, 4), np.inf), np.ones(1), np.ones(1), np.ones(1))] * n", "holds inf"),
         ("[vidmill.Detections(np.ones((1, 4)), np.full(1, 7), np.ones(1), np.ones(1))] * n", "confidence 7"),
-        ("[vidmill.Detections(np.ones((1, 4)), np.ones(1), np.full(1, -1), np.ones(1))] * n", "no class"),
+        ("[vidmill.Detections(np.ones((1, 4)), np.ones(1), np.full(1, -1), np.ones(1))] * n", "class_id holds -1"),
     ],
 )
 def test_results_that_make_no_sense_fail_their_frames(clips, monkeypatch, result, error):
@@ -298,7 +308,7 @@ def test_choices_go_to_who_has_parameters_for_them(clips, vidmill, detect):
     [record, *_] = detect(clips / "h264.mp4", model("OnDevice"), "--device", "cuda:1", "--precision", "f16").records
     assert record["outputs"][:2] == ["cuda:1", "f16"]
     run = detect(clips / "h264.mp4", model("OnDevice"), "--threads", 2)
-    assert run.records[0]["outputs"] == ["cpu", "f32", 2] and run.manifest["runtime"]["provider"] == "cpu"
+    assert run.records[0]["outputs"] == ["cpu", "f32", 2] and run.manifest["runtime"]["provider"] == "python"
     done = vidmill("run", clips / "h264.mp4", "-m", model("Values"), "--device", "cuda:0")
     assert done.code != 0 and "parameter `device`" in done.err
     done = vidmill("run", clips / "h264.mp4", "-m", model("Values"), "--precision", "f16")
@@ -309,9 +319,9 @@ def test_a_fixed_batch_is_filled_up(clips):
     with vidmill.run(clips / "h264.mp4", model("Fixed")) as run:
         fixed = [result.outputs for result in run]
     with vidmill.run(clips / "h264.mp4", model("Means")) as run:
-        means = [np.mean(result.outputs["output0"]) for result in run]
+        means = [np.mean(result.outputs) for result in run]
     assert len(fixed) % 3 != 0 or len(fixed) > 3
-    assert [value["output0"] for value in fixed] == pytest.approx(means, abs=1e-5)
+    assert fixed == pytest.approx(means, abs=1e-5)
 
 
 def test_a_module_of_a_package_keeps_its_imports(clips, tmp_path):
@@ -380,3 +390,98 @@ def test_inspect_and_doctor_tell_of_them(vidmill):
     assert "name one of" in vidmill("inspect", model("Nope")).err
     told = json.loads(vidmill("doctor", "--json").out)["python"]
     assert told["path"] == sys.executable and told["vidmill"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "[{np.int64(3): np.int8(4), 'b': [{np.int32(5): 1}]}] * n",
+        "[np.float16([0.9946])] * n",
+        "np.full((n, 2), 0.1)",
+        "np.full((n, 2), np.float32(0.1))",
+        "np.full((n, 2), np.longdouble(0.5))",
+        "[{'a': chr(0xD800)}] * n",
+        "{'a': np.arange(2 * n).reshape(n, 2), 'b': [[None]] * n}",
+    ],
+)
+def test_whatever_numpy_has_is_written_as_json(clips, monkeypatch, result):
+    monkeypatch.setenv("TEST_RESULT", result)
+    expected = {
+        "[{np.int64": {"3": 4, "b": [{"5": 1}]},
+        "[np.float16": [0.9946289],
+        "np.full((n, 2), 0.1)": [0.1, 0.1],
+        "np.full((n, 2), np.float32": [0.1, 0.1],
+        "np.full((n, 2), np.long": [0.5, 0.5],
+        "[{'a': chr": {"a": chr(0xD800)},
+        "{'a'": {"a": [0, 1], "b": [None]},
+    }
+    [value] = [value for begin, value in expected.items() if result.startswith(begin)]
+    for batch in (1, 2):
+        with vidmill.run(clips / "h264.mp4", model("Wrong"), every=12, batch=batch) as run:
+            [first, *_] = [result.outputs for result in run]
+        assert first == value
+
+
+def test_a_null_within_a_result_is_read_back(clips, monkeypatch, detect, vidmill, tmp_path):
+    monkeypatch.setenv("TEST_RESULT", "[[None]] * n")
+    run = detect(clips / "h264.mp4", model("Wrong"), out="o.parquet")
+    assert parquet.read_table(run.path).to_pylist()[0]["outputs"] == "[null]"
+
+
+def test_another_class_does_not_go_on(clips, vidmill, tmp_path):
+    out = tmp_path / "o.jsonl"
+    assert vidmill("run", clips / "h264.mp4", "-m", model("Means"), "--out", out).code == 0
+    done = vidmill("run", clips / "h264.mp4", "-m", model("Values"), "--out", out, "--resume")
+    assert done.code == 2 and "class: " in done.err and "Means" in done.err and "Values" in done.err
+
+
+def test_a_script_that_runs_itself_is_told_so(clips, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import vidmill\nclass Own:\n    def predict(self, batch):\n        return [1] * len(batch)\n"
+        f"list(vidmill.run({str(clips / 'h264.mp4')!r}, Own))\n"
+    )
+    done = support.Command(sys.executable)(script, timeout=60)
+    assert done.code == 1 and '__name__ == "__main__"' in done.err and len(done.err) < 20_000
+
+
+def test_a_forked_child_does_not_answer(clips, tmp_path):
+    (tmp_path / "forks.py").write_text(
+        "import os\nclass Forks:\n    def predict(self, batch):\n        child = os.fork()\n"
+        "        if child:\n            os.waitpid(child, 0)\n            return ['parent'] * len(batch)\n"
+        "        if batch.mean() > 0.4:\n            raise ValueError('in the child')\n        return ['child'] * len(batch)\n"
+    )
+    with vidmill.run(clips / "h264.mp4", tmp_path / "forks.py:Forks") as run:
+        assert {result.outputs for result in run} == {"parent"}
+
+
+def test_a_predictor_may_change_the_folder(clips, tmp_path, monkeypatch):
+    (tmp_path / "walks.py").write_text(
+        "import os\nos.chdir('/')\nclass Walks:\n    def predict(self, batch):\n        return [1] * len(batch)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with vidmill.run(clips / "h264.mp4", "walks.py:Walks", recycle=5) as run:
+        assert {result.outputs for result in run} == {1}
+    assert run.manifest["model"]["path"] == "walks.py"
+
+
+@pytest.mark.parametrize("name", ["predictors.py", "predictors.py:", "predictors.py:1"])
+def test_a_class_has_to_be_named(clips, vidmill, name):
+    for words in (["run", clips / "h264.mp4", "-m", HERE / name], ["inspect", HERE / name]):
+        done = vidmill(*words)
+        assert done.code == 2 and "name the class in it" in done.err and "predictors.py:Detector" in done.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layout": "NCHW"}, {"dtype": "float64"}, {"size": (0, 3)}, {"size": "640"}, {"mean": (1, 2)}, {"std": (1, 0, 1)},
+        {"pad": 300}, {"batch": 0}, {"range": 2}, {"color": "RGB"}, {"resize": "fit"},
+    ],
+    ids=str,
+)
+def test_an_input_that_makes_no_sense_is_refused(options):
+    [name] = options
+    with pytest.raises(ValueError, match=rf"Input\({name}="):
+        vidmill.Input(**options)
+    assert vidmill.Input(size=64, mean=np.array([1, 2, 3])).size == (64, 64)

@@ -198,7 +198,7 @@ def test_on_cuda(files, detector, batch):
         for _ in range(3):
             np.testing.assert_allclose(model.predict(batch)["output0"], plain, rtol=1e-3, atol=1e-2)
         assert np.allclose(model.predict(batch[:1])["output0"], plain[:1], rtol=1e-3, atol=1e-2)
-        assert model.provider == "cuda:0"
+        assert str(model.device) == "cuda:0"
         before = torch.cuda.memory_allocated()
         for _ in range(5):
             model.predict(batch)

@@ -14,6 +14,10 @@ use crate::{Workers, complain, complain_with_hints, plan};
 
 /// `workers` are what worker processes run.
 pub fn inspect(args: &InspectArgs, workers: Workers) -> ExitStatus {
+    if let Err(error) = plan::check_model(&args.path) {
+        complain(&error);
+        return ExitStatus::Usage;
+    }
     let (load, task) = (plan::load(&args.device, None), plan::task(&args.task));
     let described = if runs_in_python(&args.path) {
         vidmill::describe_foreign(&args.path, &load, &task, workers.python)

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use vidmill::image::Size;
 use vidmill::infer::{LoadOptions, TaskOptions};
-use vidmill::predictor::runs_in_python;
+use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
 use vidmill::{Isolation, Options, OutputOptions};
@@ -33,8 +34,25 @@ pub fn options(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> 
     })
 }
 
+/// Whether a model is named as one can be.
+///
+/// # Errors
+/// When a class is missing.
+pub fn check_model(model: &Path) -> Result<(), String> {
+    let (file, class) = parts_of(model);
+    let is_python =
+        file.extension().is_some_and(|ending| ending == "py") || file.to_string_lossy().contains(".py:");
+    if is_python && class.is_none() {
+        let file = file.display().to_string();
+        let file = file.split_once(".py:").map_or(file.as_str(), |(file, _)| file).trim_end_matches(".py");
+        return Err(format!("{}: name the class in it, as {file}.py:Detector", model.display()));
+    }
+    Ok(())
+}
+
 /// Whether and how workers are processes. Those that run Python always are.
 fn isolation(args: &RunArgs, workers: Option<Workers>) -> Result<Option<Isolation>, String> {
+    check_model(&args.model)?;
     let in_python = runs_in_python(&args.model);
     let IsolationArgs { isolate, timeout, worker_memory, recycle } = args.isolation;
     if !in_python && !isolate {

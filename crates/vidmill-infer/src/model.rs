@@ -64,7 +64,8 @@ pub struct RuntimeInfo {
 impl RuntimeInfo {
     /// Whether the model runs on the processor, one session for each core's share.
     pub fn is_on_cpu(&self) -> bool {
-        ["CPU", "cpu", "python"].iter().any(|name| self.provider.starts_with(name))
+        let on_gpu = matches!(self.device_asked, Device::Cuda(_) | Device::TensorRt(_));
+        !on_gpu && ["CPU", "cpu", "python"].iter().any(|name| self.provider.starts_with(name))
     }
 }
 

@@ -23,7 +23,8 @@ sys.exit(module.serve_worker())";
 const PYTHON_WORKER: &str = "\
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
-sys.exit(importlib.import_module(sys.argv[2]).serve())";
+module, sys.argv = sys.argv[2], sys.argv[:1]
+sys.exit(importlib.import_module(module).serve())";
 
 /// An interpreter with nothing but the native half of this package.
 fn native_program(py: Python<'_>) -> PyResult<Program> {
@@ -38,7 +39,14 @@ pub fn workers(py: Python<'_>) -> PyResult<Workers> {
 
 /// A fresh interpreter that calls `serve()` of a module of this package.
 pub fn python_program(py: Python<'_>, module: &str) -> PyResult<Program> {
-    let path = py.import("json")?.call_method1("dumps", (py.import("sys")?.getattr("path")?,))?;
+    let fspath = py.import("os")?.getattr("fspath")?;
+    let path: Vec<String> = py
+        .import("sys")?
+        .getattr("path")?
+        .try_iter()?
+        .map(|entry| fspath.call1((entry?,))?.extract())
+        .collect::<PyResult<_>>()?;
+    let path = py.import("json")?.call_method1("dumps", (path,))?;
     let flags = py.import("subprocess")?.call_method0("_args_from_interpreter_flags")?;
     let mut arguments: Vec<OsString> = flags.extract()?;
     // Unbuffered: what is printed is passed on at once, and not lost with the process.

@@ -1,7 +1,7 @@
 //! Models that run in Python, in worker processes: the native side of `vidmill._worker`.
 
 use numpy::{
-    PyArrayDyn, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods,
+    IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 use vidmill::image::Rect;
@@ -53,10 +53,19 @@ impl FramePredictor for Foreign {
         batch: usize,
         take: &mut dyn FnMut(Predicted<'_>),
     ) -> Result<(), String> {
+        let serving = std::process::id();
         attached(|py| {
             let view = Bound::new(py, View::new(input.clone()))?;
             let taken =
                 self.predict_attached(py, &view, frames, batch, take).map_err(|error| describe(py, &error));
+            if std::process::id() != serving {
+                // A child that the predictor forked has come back: it must not answer in its parent's place.
+                if let Err(error) = &taken {
+                    let text = format!("in a forked child: {error}\n");
+                    py.import("sys")?.getattr("stderr")?.call_method1("write", (text,))?;
+                }
+                py.import("os")?.call_method1("_exit", (1,))?;
+            }
             // What is left of an exception or a cycle is no look of the predictor's.
             if view.get().looks() > 0 {
                 py.import("gc")?.call_method0("collect")?;
@@ -78,12 +87,10 @@ impl Foreign {
         batch: usize,
         take: &mut dyn FnMut(Predicted<'_>),
     ) -> PyResult<()> {
-        let predicted = self.0.bind(py).call_method1("predict", (view, frames, batch))?;
-        if let Ok(tensors) = predicted.extract::<Vec<(String, Bound<'_, PyArrayDyn<f32>>)>>()
-            && !tensors.is_empty()
-        {
-            let arrays: Vec<(String, PyReadonlyArrayDyn<'_, f32>)> =
-                tensors.into_iter().map(|(name, array)| (name, array.readonly())).collect();
+        let (are_tensors, predicted): (bool, Bound<'_, PyAny>) =
+            self.0.bind(py).call_method1("predict", (view, frames, batch))?.extract()?;
+        if are_tensors {
+            let arrays: Vec<(String, PyReadonlyArrayDyn<'_, f32>)> = predicted.extract()?;
             let mut views = Vec::with_capacity(arrays.len());
             for (name, array) in &arrays {
                 views.push(TensorView { name, shape: array.shape(), data: array.as_slice()? });
@@ -96,7 +103,7 @@ impl Foreign {
             let frame = frame?;
             found.push(match frame.extract::<String>() {
                 Ok(error) => Err(error),
-                Err(_) => Ok(of_parts(frame.extract::<FrameParts<'_>>()?)),
+                Err(_) => of_parts(frame.extract::<FrameParts<'_>>()?),
             });
         }
         take(Predicted::Frames(found));
@@ -104,18 +111,33 @@ impl Foreign {
     }
 }
 
-fn of_parts((detections, outputs): FrameParts<'_>) -> Found {
+fn of_parts((detections, outputs): FrameParts<'_>) -> Result<Found, String> {
     let Some((boxes, confidences, classes, names)) = detections else {
-        return Found { outputs, ..Found::default() };
+        return Ok(Found { outputs, ..Found::default() });
     };
     let (boxes, confidences, classes) = (boxes.as_array(), confidences.as_array(), classes.as_array());
     let rows = boxes.rows().into_iter().zip(&confidences).zip(&classes);
-    let detections = rows.map(|((row, &confidence), &class)| Detection {
-        rect: Rect { x1: row[0], y1: row[1], x2: row[2], y2: row[3] },
-        confidence,
-        class_id: u32::try_from(class).unwrap_or(u32::MAX),
+    let detections = rows.map(|((row, &confidence), &class)| {
+        let rect = Rect { x1: row[0], y1: row[1], x2: row[2], y2: row[3] };
+        // As far as all formats of results count.
+        let class_id = i32::try_from(class).ok().and_then(|class| u32::try_from(class).ok());
+        let class_id =
+            class_id.ok_or_else(|| format!("class_id holds {class}: 0 to {} are class numbers", i32::MAX))?;
+        Ok(Detection { rect, confidence, class_id })
     });
-    Found { detections: Some(detections.collect()), names, outputs }
+    Ok(Found { detections: Some(detections.collect::<Result<_, String>>()?), names, outputs })
+}
+
+/// 32-bit floats as the shortest numbers that read back as the same.
+#[pyfunction]
+pub fn shortest<'py>(
+    py: Python<'py>,
+    numbers: PyReadonlyArray1<'py, f32>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    // What `Debug` writes, `parse` reads.
+    let read = |number: &f32| format!("{number:?}").parse().unwrap_or(f64::from(*number));
+    let numbers: Vec<f64> = numbers.as_slice()?.iter().map(read).collect();
+    Ok(numbers.into_pyarray(py))
 }
 
 /// What `work` gives, or its exception as text with the traceback.

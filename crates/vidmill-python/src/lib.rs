@@ -25,7 +25,7 @@ mod _vidmill {
     #[pymodule_export]
     use crate::error::{Error, MediaError, ModelError, RunFailed};
     #[pymodule_export]
-    use crate::foreign::serve_predictor;
+    use crate::foreign::{serve_predictor, shortest};
     #[pymodule_export]
     use crate::frame::Frame;
     #[pymodule_export]

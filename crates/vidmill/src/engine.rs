@@ -15,7 +15,7 @@ use crate::error::RunError;
 use crate::feed::{Event, Line};
 use crate::manifest::Parallelism;
 use crate::options::{Isolation, Options};
-use crate::predictor::{self, ForeignModel, FramePredictor, Native, Order};
+use crate::predictor::{ForeignModel, FramePredictor, Native, Order};
 use crate::stage::{Clocks, Stage};
 use crate::worker::{ModelWorker, Seen, Ticket, Verdict};
 
@@ -147,18 +147,19 @@ fn launch(
     program: &Program,
     policy: Policy,
 ) -> Result<(Processes<Ticket, ModelWorker>, Box<Description>), RunError> {
-    let path = predictor::file_of(&order.model);
-    if let Err(source) = std::fs::metadata(&path) {
-        return Err(vidmill_infer::Error::Read { path, source }.into());
-    }
-    let start = serde_json::to_vec(order)
+    // Wherever workers may be by then, and be started again.
+    let file = std::fs::canonicalize(&order.file)
+        .map_err(|source| vidmill_infer::Error::Read { path: order.file.clone(), source })?;
+    let start = serde_json::to_vec(&Order { file, ..order.clone() })
         .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
     let program = Program { start, ..program.clone() };
     let processes = Processes::launch(count, program, policy, Printer::to_standard_error())?;
     let introduction = processes.introduction()?;
-    let description = serde_json::from_slice(&introduction).map_err(|error| {
+    let mut description: Box<Description> = serde_json::from_slice(&introduction).map_err(|error| {
         StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
     })?;
+    // As the user named it.
+    description.info.path.clone_from(&order.file);
     Ok((processes, description))
 }
 
@@ -205,7 +206,7 @@ fn verdict(result: Result<Seen, Failure>, clocks: &Clocks) -> Verdict {
 pub fn serve_worker() -> ExitCode {
     vidmill_pool::serve(|start| {
         let order = Order::read(start)?;
-        let model = Model::open(&order.model, &order.load).map_err(|error| error.to_string())?;
+        let model = Model::open(&order.file, &order.load).map_err(|error| error.to_string())?;
         let plan = TaskPlan::recognise(model.info(), &order.task).map_err(|error| error.to_string())?;
         let predictor = model.session(plan.spec()).map_err(|error| error.to_string())?;
         let native = Native::new(predictor, plan.spec().item_bytes());

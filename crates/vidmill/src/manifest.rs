@@ -89,6 +89,8 @@ pub struct Versions {
 pub struct ModelEntry {
     /// The file.
     pub path: PathBuf,
+    /// The class in it, where it is written in Python.
+    pub class: Option<String>,
     /// SHA-256 of the file.
     pub sha256: String,
     /// The task and how its outputs are read.
@@ -150,9 +152,10 @@ pub struct FailureEntry {
 const FAILURES_SHOWN: usize = 100;
 
 impl ModelEntry {
-    pub(crate) fn new(info: &ModelInfo, plan: &TaskPlan) -> Self {
+    pub(crate) fn new(info: &ModelInfo, class: Option<String>, plan: &TaskPlan) -> Self {
         Self {
             path: info.path.clone(),
+            class,
             sha256: info.sha256.clone(),
             task: plan.kind().to_string(),
             input: plan.spec().clone(),
@@ -187,6 +190,7 @@ impl Manifest {
     /// The manifest of a run that has read nothing yet.
     pub(crate) fn begun(
         command: &[String],
+        class: Option<String>,
         model: &Description,
         plan: &TaskPlan,
         parallelism: Parallelism,
@@ -200,7 +204,7 @@ impl Manifest {
                 runtime: format!("{} {}", runtime.name, runtime.version),
             },
             command: command.to_vec(),
-            model: ModelEntry::new(&model.info, plan),
+            model: ModelEntry::new(&model.info, class, plan),
             runtime,
             parallelism,
             sources: Vec::new(),

@@ -38,8 +38,10 @@ pub enum Predicted<'a> {
 pub struct Order {
     /// vidmill's version: who understands another order is another vidmill.
     pub version: String,
-    /// The model, as the user named it.
-    pub model: PathBuf,
+    /// The model's file.
+    pub file: PathBuf,
+    /// The class in it, where it is written in Python.
+    pub class: Option<String>,
     /// Device, precision and threads.
     pub load: LoadOptions,
     /// How outputs are read.
@@ -48,8 +50,9 @@ pub struct Order {
 
 impl Order {
     pub(crate) fn new(model: &Path, load: &LoadOptions, task: &TaskOptions) -> Self {
+        let (file, class) = parts_of(model);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, model: model.to_owned(), load: load.clone(), task: task.clone() }
+        Self { version, file, class, load: load.clone(), task: task.clone() }
     }
 
     /// Reads an order of this very version.
@@ -127,22 +130,21 @@ pub fn runs_in_python(model: &Path) -> bool {
     let is_torch = model.extension().is_some_and(|ending| {
         ["pt", "pth", "pt2", "torchscript"].iter().any(|known| ending.eq_ignore_ascii_case(known))
     });
-    is_torch || class_of(model).is_some()
+    is_torch || parts_of(model).1.is_some()
 }
 
-/// The file that a model is named by.
-pub fn file_of(model: &Path) -> PathBuf {
-    class_of(model).map_or_else(|| model.to_owned(), |(file, _)| file)
-}
-
-/// The file and the class of `FILE.py:CLASS`.
-fn class_of(model: &Path) -> Option<(PathBuf, String)> {
-    let (file, class) = model.to_str()?.rsplit_once(':')?;
+/// The file that a model is named by, and of `FILE.py:CLASS` the class.
+pub fn parts_of(model: &Path) -> (PathBuf, Option<String>) {
     let is_name = |part: &str| {
         part.starts_with(|c: char| c.is_alphabetic() || c == '_')
             && part.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
-    (file.ends_with(".py") && class.split('.').all(is_name)).then(|| (PathBuf::from(file), class.to_owned()))
+    match model.to_str().and_then(|text| text.rsplit_once(':')) {
+        Some((file, class)) if file.ends_with(".py") && class.split('.').all(is_name) => {
+            (PathBuf::from(file), Some(class.to_owned()))
+        }
+        _ => (model.to_owned(), None),
+    }
 }
 
 #[cfg(test)]
@@ -157,15 +159,15 @@ mod tests {
         for name in ["a.onnx", "a.py", "a.py:", "a.py:1a", "a:Detector", "pt", "a.py:B.onnx/c"] {
             assert!(!runs_in_python(Path::new(name)), "{name}");
         }
-        assert_eq!(file_of(Path::new("d/a.py:Detector")), Path::new("d/a.py"));
-        assert_eq!(file_of(Path::new("d/a.onnx")), Path::new("d/a.onnx"));
+        assert_eq!(parts_of(Path::new("d/a.py:B.C")), (PathBuf::from("d/a.py"), Some("B.C".to_owned())));
+        assert_eq!(parts_of(Path::new("d/a.onnx")), (PathBuf::from("d/a.onnx"), None));
     }
 
     #[test]
     fn an_order_of_another_version_is_refused() {
         let order = Order::new(Path::new("m"), &LoadOptions::default(), &TaskOptions::default());
         let text = serde_json::to_string(&order).unwrap();
-        assert_eq!(Order::read(text.as_bytes()).unwrap().model, Path::new("m"));
+        assert_eq!(Order::read(text.as_bytes()).unwrap().file, Path::new("m"));
         let other = r#"{"version":"0.0.1"}"#;
         assert!(Order::read(other.as_bytes()).unwrap_err().contains("install the same"));
     }

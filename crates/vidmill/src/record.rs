@@ -117,10 +117,16 @@ struct Line {
     time: Option<f64>,
     status: Status,
     detections: Option<Vec<Detection>>,
+    // `null` is a value, too.
+    #[serde(default, deserialize_with = "present")]
     outputs: Option<Json>,
     error: Option<String>,
     attempts: Option<u32>,
     reason: Option<String>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(value).map(Some)
 }
 
 #[derive(Clone, Copy, Deserialize)]

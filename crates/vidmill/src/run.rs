@@ -72,7 +72,8 @@ fn run_tapped(
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
     };
-    let mut manifest = Manifest::begun(&options.command, model, &plan, choice, key);
+    let mut manifest =
+        Manifest::begun(&options.command, predictor::parts_of(&options.model).1, model, &plan, choice, key);
     if resumed.is_finished {
         outputs.clear()?;
         manifest.take_over_all(resumed);
@@ -119,7 +120,7 @@ fn run_tapped(
 
 /// Files that are read beside the sources.
 fn read_beside(options: &Options) -> Vec<PathBuf> {
-    [Some(predictor::file_of(&options.model)), options.task.labels.clone()].into_iter().flatten().collect()
+    [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()].into_iter().flatten().collect()
 }
 
 /// Names in the order of their class numbers.

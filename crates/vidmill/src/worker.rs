@@ -160,6 +160,9 @@ fn settle(
 fn to_displayed(plan: &TaskPlan, found: Found, geometry: &Geometry) -> Result<Found, String> {
     let Found { detections, names, outputs } = found;
     let Some(given) = detections else { return Ok(Found { detections: None, names: Vec::new(), outputs }) };
+    if !names.is_empty() && names.len() != given.len() {
+        return Err(format!("{} class names for {} detections", names.len(), given.len()));
+    }
     let kept = plan.finish_given(&given, geometry).map_err(|error| error.to_string())?;
     let names = kept.iter().filter_map(|(place, _)| names.get(*place).cloned()).collect();
     Ok(Found { detections: Some(kept.into_iter().map(|(_, detection)| detection).collect()), names, outputs })

@@ -33,6 +33,34 @@ class Input:
     batch: int | None = None
     """Frames in every batch, where the predictor takes just so many; None is any number."""
 
+    def __post_init__(self) -> None:
+        choices = {
+            "dtype": ("float32", "float16", "uint8"),
+            "layout": ("nchw", "nhwc"),
+            "color": ("rgb", "bgr", "gray"),
+            "range": (None, 1, 255),
+            "resize": ("letterbox", "letterbox-top-left", "stretch", "center-crop"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                shown = ", ".join(repr(choice) for choice in known)
+                raise ValueError(f"Input({name}={getattr(self, name)!r}): choose one of {shown}")
+        if self.size is not None:
+            sides = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+            if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= 16384 for side in sides):
+                raise ValueError(f"Input(size={self.size!r}): (width, height) in pixels is expected, each from 1 to 16384")
+            object.__setattr__(self, "size", sides)
+        for name in ("mean", "std"):
+            if (value := getattr(self, name)) is not None:
+                numbers = tuple(float(number) for number in value)
+                if len(numbers) != 3 or (name == "std" and 0 in numbers):
+                    raise ValueError(f"Input({name}={value!r}): three numbers are expected, and none of std is 0")
+                object.__setattr__(self, name, numbers)
+        if not 0 <= self.pad <= 255:
+            raise ValueError(f"Input(pad={self.pad}): 0 to 255 is expected")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"Input(batch={self.batch}): at least 1 is expected; None is any number")
+
     def shape(self) -> list[int | str]:
         """The dimensions as models tell theirs: names are any number."""
         channels = 1 if self.color == "gray" else 3

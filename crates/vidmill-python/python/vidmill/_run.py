@@ -4,6 +4,7 @@ import atexit
 import inspect
 import json
 import os
+import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -130,6 +131,11 @@ def run(
     Whatever is wrong with sources, model or outputs is raised where results are taken: FileNotFoundError, MediaError,
     ModelError, RunFailed.
     """
+    if _worker_is_building():
+        raise RuntimeError(
+            f"vidmill.run is called while a worker process imports {_worker_is_building()} for its model: "
+            'put the call under `if __name__ == "__main__":`'
+        )
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     options: dict[str, Any] = {
         "out": out,
@@ -162,6 +168,12 @@ def run(
     going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None)
     _going.add(going)
     return going
+
+
+def _worker_is_building() -> str | None:
+    """The file that this process, if it is a worker, imports now."""
+    worker = sys.modules.get("vidmill._worker")
+    return None if worker is None else worker.building
 
 
 def _named(model: StrPath | type) -> str:

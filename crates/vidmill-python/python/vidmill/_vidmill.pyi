@@ -1,6 +1,6 @@
 """The native half. Docstrings are in the functions that make these: vidmill.frames, vidmill.load, vidmill.run."""
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,9 @@ __all__ = [
     "__version__",
     "command",
     "runtime_library",
+    "serve_predictor",
     "serve_worker",
+    "shortest",
 ]
 
 __version__: str
@@ -216,3 +218,7 @@ class Run:
 def command(arguments: Sequence[str]) -> int: ...
 def runtime_library() -> Path | None: ...
 def serve_worker() -> int: ...
+
+def serve_predictor(build: Callable[[dict[str, Any]], Any]) -> int: ...
+
+def shortest(numbers: NDArray[np.float32]) -> NDArray[np.float64]: ...

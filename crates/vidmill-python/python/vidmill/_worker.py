@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from vidmill import _vidmill
 from vidmill._input import Input
 
-_TORCH = (".pt", ".pth", ".pt2", ".torchscript")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 Tensors = list[tuple[str, NDArray[np.float32]]]
 Frame = str | tuple[Any, str | None]
+Build = Callable[..., Any]
+
+building: str | None = None
+"""The file whose model is being made, while it is."""
 
 
 def serve() -> int:
@@ -37,65 +38,68 @@ class PredictorError(Exception):
 
 
 def describe(error: BaseException) -> str:
-    """An exception with its traceback, without this package's own part of it; its last line comes first."""
+    """An exception with its traceback, without this package's own part of it; what it says comes first."""
     if isinstance(error, PredictorError | _vidmill.Error):
         return str(error)
     lines = [line.rstrip() for line in traceback.format_exception_only(error)]
-    # A syntax error tells its place before.
-    summary = "\n".join([lines[-1], *lines[:-1]])
+    # A syntax error's place comes before what it says, notes come after.
+    at = next((n for n, line in enumerate(lines) if line.startswith(type(error).__name__)), len(lines) - 1)
+    summary = [lines[at], *lines[:at], *lines[at + 1 :]]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        summary.append(f"caused by {traceback.format_exception_only(cause)[-1].strip()}")
     frames = traceback.extract_tb(error.__traceback__)
-    own = str(Path(__file__).parent)
+    own = str(Path(__file__).parent) + os.sep
     while frames and (frames[0].filename.startswith(own) or frames[0].filename.startswith("<frozen importlib")):
         del frames[0]
-    if not frames:
-        return summary
-    return f"{summary}\nTraceback (most recent call last):\n{''.join(traceback.format_list(frames))}".rstrip()
+    if frames:
+        summary += ["Traceback (most recent call last):", "".join(traceback.format_list(frames)).rstrip()]
+    return "\n".join(summary)
 
 
 class Serving:
     """A predictor that is being served."""
 
     def __init__(self, order: dict[str, Any]) -> None:
-        load = order["load"]
-        # Several workers share the cores; whoever wants more says so in the environment.
-        for name in _THREADS:
-            os.environ.setdefault(name, str(load["threads"] or 1))
-        file, _, name = order["model"].rpartition(":")
-        if Path(order["model"]).suffix.lower() in _TORCH:
-            file, build = order["model"], _torch_builder(order["model"])
-        else:
-            build = _find(Path(file), name)
-        self.file = Path(file)
-        self.load = load
-        predictor = build(**_choices(build, load, order["model"]))
+        global building
+        self.load, self.file = order["load"], Path(order["file"])
+        with self.file.open("rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        name = self.file.name if order["class"] is None else f"{self.file.name}:{order['class']}"
+        building = str(self.file)
+        try:
+            build = _torch_builder(self.file) if order["class"] is None else _find(self.file, order["class"])
+            predictor = build(**_choices(build, self.load, name))
+        finally:
+            building = None
         self.call: Callable[[NDArray[Any]], Any] = getattr(predictor, "predict", None) or predictor
         if not callable(self.call):
-            raise PredictorError(f"{order['model']} has no method predict(self, batch)")
-        self.input = getattr(predictor, "input", None) or Input()
+            raise PredictorError(f"{name} has no method predict(self, batch)")
+        own_input = getattr(predictor, "input", None)
+        self.input = Input() if own_input is None else own_input
         if not isinstance(self.input, Input):
-            raise PredictorError(f"{order['model']}: `input` is a vidmill.Input, not {self.input!r}")
+            raise PredictorError(f"{name}: `input` is a vidmill.Input, not a {type(self.input).__name__}")
         self.predictor = predictor
+        # What vidmill's own classes know beside that.
+        self.file_metadata: Mapping[str, str] | None = getattr(predictor, "_file_metadata", None)
         asked = order["task"]["task"]
         self.task = asked if asked not in (None, "detect") else getattr(predictor, "task", None)
-        self.gives_tensors = self.task not in (None, "outputs") or hasattr(predictor, "metadata")
+        self.gives_tensors = self.task not in (None, "outputs") or self.file_metadata is not None
         self.shape: tuple[int, ...] = ()
 
     def description(self) -> str:
         """What it is, as JSON (vidmill_infer::Description)."""
-        predictor = self.predictor
-        metadata = getattr(predictor, "metadata", None)
-        metadata = self.input.metadata() if metadata is None else dict(metadata)
+        metadata = self.input.metadata() if self.file_metadata is None else dict(self.file_metadata)
         if self.task is not None or not self.gives_tensors:
-            metadata["vidmill.task"] = self.task or "outputs"
-        names = getattr(predictor, "names", None)
+            metadata["vidmill.task"] = str(self.task or "outputs")
+        names = getattr(self.predictor, "names", None)
         if names is not None:
             entries = names if isinstance(names, Mapping) else dict(enumerate(names))
             metadata["vidmill.names"] = json.dumps({str(key): str(name) for key, name in entries.items()})
         element = {"float32": "f32", "float16": "f16", "uint8": "u8"}[self.input.dtype]
-        runtime = getattr(predictor, "runtime", None) or ("python", platform.python_version())
         info = {
             "path": str(self.file),
-            "sha256": hashlib.sha256(self.file.read_bytes()).hexdigest(),
+            "sha256": self.sha256,
             "producer": "",
             "opset": None,
             "inputs": [{"name": "batch", "element": element, "shape": self.input.shape()}],
@@ -104,22 +108,22 @@ class Serving:
             "operators": {},
             "weights": None,
         }
-        device = self.load["device"]
-        told = {
-            "name": runtime[0],
-            "version": runtime[1],
+        runtime = {
+            "name": "python",
+            "version": platform.python_version(),
             "library": sys.executable,
             "available": [],
-            "device_asked": device,
-            "provider": str(getattr(predictor, "provider", None) or _asked_device(device) or "python"),
+            "device_asked": self.load["device"],
+            "provider": "python",
             "nodes": {},
-            "precision": str(getattr(predictor, "precision", None) or "unknown"),
-            "fallback": getattr(predictor, "fallback", None),
+            "precision": "unknown",
+            "fallback": None,
         }
-        return json.dumps({"info": info, "runtime": told})
+        return json.dumps({"info": info, "runtime": runtime | getattr(self.predictor, "_runtime", {})})
 
     def try_out(self, shape: list[int]) -> str:
-        """Its outputs for a batch of this shape, as JSON (a list of vidmill_infer::TensorInfo)."""
+        """Its outputs for a batch of this shape, as JSON (a list of vidmill_infer::TensorInfo); batches will have this shape but for
+        their number of frames."""
         self.shape = tuple(shape[1:])
         if not self.gives_tensors:
             return "[]"
@@ -131,16 +135,16 @@ class Serving:
             outputs.append({"name": name, "element": "f32", "shape": dims})
         return json.dumps(outputs)
 
-    def predict(self, view: Any, frames: int, batch: int) -> Tensors | list[Frame]:
-        """What comes of the frames whose bytes `view` looks at: all outputs; or of each frame its parts, or why it failed."""
+    def predict(self, view: Any, frames: int, batch: int) -> tuple[bool, Tensors | list[Frame]]:
+        """What comes of the frames whose bytes `view` looks at: True and all outputs; or False and each frame's parts, or why it has
+        none."""
         given = np.frombuffer(view, self.input.dtype).reshape(frames, *self.shape)
         if batch > frames:
             given = np.concatenate([given, np.zeros((batch - frames, *self.shape), given.dtype)])
         result = self.call(given)
         if self.gives_tensors:
-            return self._tensors(result)
-        tensors = _float_tensors(result, batch)
-        return tensors if tensors is not None else [_parts(item) for item in _split(result, frames, batch)]
+            return True, self._tensors(result)
+        return False, [_parts(item) for item in _split(result, frames, batch)]
 
     def _tensors(self, result: Any) -> Tensors:
         """Outputs that vidmill is to decode, by name."""
@@ -148,14 +152,14 @@ class Serving:
             named = list(result.items())
         else:
             outputs = list(result) if isinstance(result, list | tuple) else [result]
-            names = list(getattr(self.predictor, "output_names", [])) or [f"output{n}" for n in range(len(outputs))]
+            names = getattr(self.predictor, "output_names", None) or [f"output{n}" for n in range(len(outputs))]
             if len(names) != len(outputs):
-                raise PredictorError(f"it gave {len(outputs)} outputs, and output_names has {len(names)}")
+                raise PredictorError(f"predict returned {len(outputs)} outputs, and output_names has {len(names)}")
             named = list(zip(names, outputs, strict=True))
         return [(str(name), np.ascontiguousarray(_array(value), np.float32)) for name, value in named]
 
 
-def _find(file: Path, name: str) -> Callable[..., Any]:
+def _find(file: Path, name: str) -> Build:
     """The class `name` of a file, which is imported as what it is: a module by itself, or one of a package."""
     module = _import(file)
     found: Any = module
@@ -163,23 +167,22 @@ def _find(file: Path, name: str) -> Callable[..., Any]:
         if not hasattr(found, part):
             classes = [key for key, value in vars(module).items() if hasattr(value, "predict")]
             remedy = f"; name one of: {', '.join(classes)}" if classes else ""
-            raise PredictorError(f"{file} has no {name}{remedy}")
+            raise PredictorError(f"{file.name} has no {name}{remedy}")
         found = getattr(found, part)
     if not callable(found):
-        raise PredictorError(f"{name} of {file} is no class: it cannot be called to make a predictor")
+        raise PredictorError(f"{name} of {file.name} is no class: it cannot be called to make a predictor")
     return found  # type: ignore[no-any-return]
 
 
 def _import(file: Path) -> ModuleType:
-    folder, parts = file.resolve().parent, [file.stem]
-    while (folder / "__init__.py").exists():
+    folder, parts = file.parent, [file.stem]
+    while (folder / "__init__.py").exists() and folder.name.isidentifier():
         folder, parts = folder.parent, [folder.name, *parts]
     sys.path.insert(0, str(folder))
-    name = ".".join(parts)
-    if len(parts) > 1:
-        return importlib.import_module(name)
+    if len(parts) > 1 and parts[0] not in sys.stdlib_module_names:
+        return importlib.import_module(".".join(parts))
     # By its path, for its name may be that of another module; under which pickle then does not find it.
-    name = f"{name}_predictor" if name in sys.modules else name
+    name = f"{file.stem}_predictor" if file.stem in sys.modules else file.stem
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise PredictorError(f"{file} cannot be imported")
@@ -189,22 +192,17 @@ def _import(file: Path) -> ModuleType:
     return module
 
 
-def _torch_builder(file: str) -> Callable[..., Any]:
+def _torch_builder(file: Path) -> Build:
     try:
         from vidmill import torch
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise PredictorError(f"{error}; this Python is {sys.executable}") from None
-    return torch.builder(file)
+    return torch._builder(file)
 
 
-def _asked_device(device: str) -> str | None:
-    """The device that was asked for, if one was."""
-    return None if device in ("auto", "cpu") else device
-
-
-def _choices(build: Callable[..., Any], load: dict[str, Any], model: str) -> dict[str, Any]:
+def _choices(build: Build, load: dict[str, Any], model: str) -> dict[str, Any]:
     """What of the user's choices goes to the class: those that its `__init__` has parameters for."""
     try:
         parameters = inspect.signature(build).parameters
@@ -227,35 +225,24 @@ def _choices(build: Callable[..., Any], load: dict[str, Any], model: str) -> dic
 def _array(value: Any) -> NDArray[Any]:
     """A NumPy array, of whatever is like one."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        # NumPy has no bfloat16.
+        value = (value.float() if value.is_floating_point() and value.itemsize < 4 else value).numpy()
     return np.asarray(value)
-
-
-def _float_tensors(result: Any, batch: int) -> Tensors | None:
-    """What are arrays of floats for the whole batch: these need not go through JSON here."""
-    named = result.items() if isinstance(result, Mapping) else [("output0", result)]
-    tensors = []
-    for name, value in named:
-        if not (isinstance(value, np.ndarray) or hasattr(value, "detach")):
-            return None
-        array = _array(value)
-        if array.dtype not in (np.float32, np.float16) or array.shape[:1] != (batch,):
-            return None
-        tensors.append((str(name), np.ascontiguousarray(array, np.float32)))
-    return tensors
 
 
 def _split(result: Any, frames: int, batch: int) -> list[Any]:
     """One result for each frame."""
-    if result is None:
-        raise PredictorError(f"predict returned None: return one result for each of the {frames} frames of the batch")
+    if result is None or isinstance(result, str | bytes | tuple) or _is_detections(result) or not hasattr(result, "__len__"):
+        kind = "None" if result is None else f"a {type(result).__name__}"
+        raise PredictorError(
+            f"predict returned {kind}: return a list or an array with one result for each of the {frames} frames of the batch"
+        )
     if isinstance(result, Mapping):
+        if not result:
+            raise PredictorError("predict returned an empty dict: return one result for each frame")
         columns = {name: _split(column, frames, batch) for name, column in result.items()}
         return [{name: column[n] for name, column in columns.items()} for n in range(frames)]
-    if not hasattr(result, "__len__") or isinstance(result, str | bytes):
-        raise PredictorError(
-            f"predict returned {type(result).__name__}: return a list or array with one result for each frame"
-        )
     if len(result) not in (frames, batch):
         raise PredictorError(f"predict returned {len(result)} results for {frames} frames")
     return [result[n] for n in range(frames)]
@@ -269,11 +256,11 @@ def _parts(item: Any) -> Frame:
             detections, outputs = item
         if not _is_detections(detections):
             detections, outputs = None, item
-            if item is None:
-                return "predict returned None for a frame: return vidmill.Detections, or any JSON value"
         text = None if outputs is None else _json(outputs)
+        if detections is None and text in (None, "null"):
+            raise PredictorError("predict returned None for a frame: return vidmill.Detections, or any JSON value")
         return (None if detections is None else _detection_parts(detections)), text
-    except (PredictorError, TypeError, ValueError) as error:
+    except PredictorError as error:
         return str(error)
 
 
@@ -283,29 +270,56 @@ def _is_detections(item: Any) -> bool:
 
 
 def _detection_parts(found: Any) -> tuple[Any, ...]:
-    xyxy = np.ascontiguousarray(_array(found.xyxy), np.float32).reshape(-1, 4)
+    xyxy = np.ascontiguousarray(_array(found.xyxy), np.float32)
+    if xyxy.size == 0:
+        xyxy = xyxy.reshape(0, 4)
+    if xyxy.ndim != 2 or xyxy.shape[1] != 4:
+        raise PredictorError(f"xyxy of detections has shape {xyxy.shape}: [n, 4] is expected")
     count = len(xyxy)
-    confidence = np.ones(count, np.float32) if found.confidence is None else found.confidence
-    class_id = np.zeros(count, np.int64) if found.class_id is None else found.class_id
-    confidence = np.ascontiguousarray(_array(confidence), np.float32)
-    class_id = np.ascontiguousarray(_array(class_id), np.int64)
-    if confidence.shape != (count,) or class_id.shape != (count,):
-        raise PredictorError(
-            f"detections of different lengths: {count} boxes, confidence {confidence.shape}, class_id {class_id.shape}"
-        )
-    if count and (class_id.min() < 0 or class_id.max() >= 2**32):
-        raise PredictorError("class_id holds a number that is no class")
+    confidence = np.ones(count, np.float32) if found.confidence is None else _array(found.confidence)
+    class_id = np.zeros(count, np.int64) if found.class_id is None else _array(found.class_id)
+    if count and class_id.dtype.kind == "f" and not np.array_equal(class_id, np.floor(class_id)):
+        raise PredictorError("class_id of detections holds numbers that are not whole")
     names = getattr(found, "class_name", None)
     if names is None and isinstance(getattr(found, "data", None), Mapping):
         names = found.data.get("class_name")
-    return xyxy, confidence, class_id, [] if names is None else [str(name) for name in names]
+    names = [] if names is None else names
+    if isinstance(names, str) or len(names) not in (0, count):
+        raise PredictorError(f"class_name of detections: a list with one name for each of {count} boxes is expected")
+    for name, column in (("confidence", confidence), ("class_id", class_id)):
+        if column.shape != (count,):
+            raise PredictorError(f"detections of different lengths: {count} boxes, and {name} of shape {column.shape}")
+    confidence, class_id = confidence.astype(np.float32), class_id.astype(np.int64)
+    return xyxy, np.ascontiguousarray(confidence), np.ascontiguousarray(class_id), [str(name) for name in names]
 
 
 def _json(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
-    except ValueError as error:
+        try:
+            text = _dump(value)
+        except TypeError as error:
+            if "keys must be" not in str(error):
+                raise
+            text = _dump(_with_plain_keys(value))
+        text.encode()
+    except UnicodeEncodeError:
+        return _dump(value, ensure_ascii=True)
+    except (ValueError, TypeError, RecursionError) as error:
         raise PredictorError(f"the result of a frame cannot be written as JSON: {error}") from None
+    return text
+
+
+def _dump(value: Any, ensure_ascii: bool = False) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _with_plain_keys(value: Any) -> Any:
+    """The same with numbers of NumPy's as ordinary ones where they are keys."""
+    if isinstance(value, Mapping):
+        return {
+            (key.item() if isinstance(key, np.generic) else key): _with_plain_keys(item) for key, item in value.items()
+        }
+    return [_with_plain_keys(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:
@@ -314,11 +328,12 @@ def _plain(value: Any) -> Any:
         return value.to_dicts()
     if hasattr(value, "detach") or isinstance(value, np.ndarray | np.generic):
         array = _array(value)
-        # The shortest number that reads back the same, as everywhere in a record.
-        return array.astype(str).astype(float).tolist() if array.dtype in (np.float32, np.float16) else array.tolist()
+        if array.dtype in (np.float32, np.float16):
+            flat = np.ascontiguousarray(array, np.float32).reshape(-1)
+            return _vidmill.shortest(flat).reshape(array.shape).tolist()
+        return (array.astype(np.float64) if array.dtype.kind == "f" else array).tolist()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(
-        f"a {type(value).__name__} in the result of a frame cannot be written as JSON: "
-        "return Detections, arrays, numbers, text, lists or dicts"
-    )
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"it holds a {type(value).__name__}; return Detections, arrays, numbers, text, lists or dicts")

@@ -49,22 +49,19 @@ class _Module:
     """A module on its device."""
 
     input: Input
-    metadata: dict[str, str]
-    """What the file says of itself: the keys of README.md, "Your own model", and Ultralytics'."""
-    provider: str
-    """The device that runs it: "cpu" or "cuda:N"."""
+    device: torch.device
+    """The device that runs it."""
     fallback: str | None
     """Why that is no better one, where "auto" chose it."""
     precision: str
-    runtime: tuple[str, str]
+    """Of weights and inputs: "f32", "f16" or "bf16"."""
+    _file_metadata: dict[str, str]
 
     def __init__(self, path: StrPath, device: str, precision: str, threads: int) -> None:
         self.path = Path(path)
         if not self.path.exists():
             raise FileNotFoundError(f"there is no model {self.path}")
         self.device, self.fallback = _device(device)
-        self.provider = str(self.device)
-        self.runtime = ("torch", torch.__version__)
         if precision not in ("auto", *_PRECISIONS):
             raise ValueError(f'precision "{precision}" is unknown; choose one of: auto, f32, f16, bf16')
         self.precision = "f32" if precision == "auto" else precision
@@ -82,6 +79,12 @@ class _Module:
             return {name: _to_numpy(value) for name, value in self._run(given).items()}
 
     __call__ = predict
+
+    @property
+    def _runtime(self) -> dict[str, Any]:
+        """What really runs, for the manifest."""
+        told = {"name": "torch", "version": torch.__version__, "provider": str(self.device)}
+        return told | {"precision": self.precision, "fallback": self.fallback}
 
     def _run(self, given: torch.Tensor) -> dict[str, torch.Tensor]:
         if given.is_floating_point() and given.dtype != self._dtype:
@@ -122,8 +125,8 @@ class TorchScript(_Module):
             ) from error
         module.eval()
         self._module = module if self.precision == "f32" else module.to(self._dtype)
-        self.metadata = _metadata(self.path, extra)
-        self.input = _declared(self.metadata)
+        self._file_metadata = _metadata(self.path, extra)
+        self.input = _declared(self._file_metadata)
 
 
 class ExportedProgram(_Module):
@@ -158,13 +161,13 @@ class ExportedProgram(_Module):
             )
         module = program.module()
         self._module = module.to(self.device) if self.device.type != "cpu" else module
-        self.metadata = _metadata(self.path, extra)
+        self._file_metadata = _metadata(self.path, extra)
         self.input = _of_program(self.path, program)
 
 
-def builder(path: str) -> Callable[..., TorchScript | ExportedProgram]:
+def _builder(path: Path) -> Callable[..., TorchScript | ExportedProgram]:
     """What loads the file, as its name's ending tells."""
-    kind = ExportedProgram if path.lower().endswith(".pt2") else TorchScript
+    kind = ExportedProgram if path.suffix.lower() == ".pt2" else TorchScript
     return functools.partial(kind, path)
 
 

@@ -11,6 +11,7 @@ use vidmill_infer::{Description, TaskPlan};
 use super::ResumeError;
 use crate::manifest::Parallelism;
 use crate::options::Options;
+use crate::predictor;
 use crate::sample::Pace;
 use crate::source::{Source, SourceKind};
 
@@ -44,6 +45,7 @@ pub(crate) fn key(
         "threads": choice.threads,
         "batch": choice.batch,
         "model": model.info.sha256,
+        "class": predictor::parts_of(&options.model).1,
         "task": plan.kind().to_string(),
         "input": plan.spec(),
         "labels": digest(format!("{names:?}").as_bytes()),
