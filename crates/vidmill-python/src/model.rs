@@ -406,10 +406,7 @@ pub fn arrays<'py>(
     let py = class.py();
     let count = confidences.len();
     let names = py.import("numpy")?.call_method1("array", (names, "str"))?;
-    class.call1((
-        boxes.into_pyarray(py).reshape([count, 4])?,
-        confidences.into_pyarray(py),
-        ids.into_pyarray(py),
-        names,
-    ))
+    let boxes = boxes.into_pyarray(py).reshape([count, 4])?;
+    // Without the checks that a user's arrays need.
+    class.call_method1("_of", (boxes, confidences.into_pyarray(py), ids.into_pyarray(py), names))
 }
