@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{
+    IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -345,21 +347,20 @@ fn packed(r: u8, g: u8, b: u8) -> PixelFormat {
     PixelFormat { layout: vidmill::image::Layout::RgbPacked { channels: 3, r, g, b }, bits: 8, shift: 0 }
 }
 
-/// The array itself where its elements lie one after the other, else a copy.
+/// The array itself, or one of the same memory, where its elements lie one after the other; else a copy.
 fn contiguous<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))
+    let py = array.py();
+    let array = match array.cast::<PyUntypedArray>() {
+        Ok(array) => array.as_any().clone(),
+        Err(_) => py.import("vidmill._arrays")?.call_method1("as_array", (array,))?,
+    };
+    py.import("numpy")?.call_method1("ascontiguousarray", (array,))
 }
 
 fn array_of<'py, T: numpy::Element>(
     array: &Bound<'py, PyAny>,
     name: &str,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
-    if !array.hasattr("__array__")? {
-        return Err(PyTypeError::new_err(format!(
-            "a NumPy array of {name} is needed, not {}",
-            array.get_type()
-        )));
-    }
     let array = contiguous(array)?;
     check_type(&array, name)?;
     Ok(array.cast_into::<PyArrayDyn<T>>()?.try_readonly()?)
