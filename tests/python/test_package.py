@@ -44,7 +44,7 @@ for found in model.detect([frame, frame.array]):
 
 
 async def results() -> None:
-    async with vidmill.run(["a.mp4"], "m.onnx", out="out.jsonl", isolate=True) as run:
+    async with vidmill.run(["a.mp4"], "m.onnx", out="out.jsonl", isolate=True, progress="auto") as run:
         async for result in run:
             assert_type(result, vidmill.Result)
     async for frame in vidmill.frames("a.mp4"):

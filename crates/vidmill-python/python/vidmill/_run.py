@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from vidmill._detections import Detections
+from vidmill._progress import Progress, bar_for
 from vidmill._types import Rate, StrPath, Time
 from vidmill._vidmill import Run
 
@@ -94,6 +95,7 @@ def run(
     timeout: float | None = None,
     worker_memory: int | str | None = None,
     recycle: int | None = None,
+    progress: Progress = "auto",
 ) -> Run:
     """Runs a model over videos and images; gives a result for every sampled frame, in order, while it goes on.
 
@@ -113,6 +115,8 @@ def run(
         model: The ONNX model.
         out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
         annotate: Annotated video (.mp4), or a folder.
+        progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
+            in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
     All others are the options of `vidmill run`, where `vidmill run --help` describes them; None leaves each at its default.
     With `resume`, results are those of frames that were not done before.
@@ -152,7 +156,7 @@ def run(
     arguments = ["vidmill", "run", f"--model={os.fspath(model)}"]
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     arguments += [f"--{name}" for name, given in (("isolate", isolate), ("resume", resume)) if given]
-    going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None)
+    going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None, bar_for(progress))
     _going.add(going)
     return going
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vidmill._detections import Detections
+from vidmill._progress import Bar
 from vidmill._run import Result
 from vidmill._types import AnyArray, PixelFormat, Rate, StrPath, Time
 
@@ -195,7 +196,7 @@ class Model:
 class Run:
     """A run that goes on in the background; see `vidmill.run`."""
 
-    def __new__(cls, arguments: Sequence[str], writes: bool) -> Self: ...
+    def __new__(cls, arguments: Sequence[str], writes: bool, bar: Bar | None = None) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Result: ...
     def __aiter__(self) -> Self: ...
