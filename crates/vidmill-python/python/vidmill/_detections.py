@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -135,7 +135,7 @@ class Detections:
             and np.array_equal(self.class_name, other.class_name)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # as always where equality is by value
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The `detections` of a record (docs/RECORD.md): a list of xyxy, confidence, class_id, class.
