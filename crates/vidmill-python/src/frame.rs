@@ -10,6 +10,12 @@ use crate::pixels::Format;
 ///
 /// `array` is a NumPy array of uint8, contiguous and the frame's own: `[height, width, 3]` for "rgb" and "bgr", `[height, width]` for
 /// "gray" (full range), `[height * 3 // 2, width]` for "yuv" (planar 4:2:0: Y, then U, then V, as cv2.COLOR_YUV2BGR_I420 takes it).
+///
+///     >>> frame = vidmill.frames("street.mp4")[120]
+///     >>> frame.index, frame.time, frame.array.shape, frame.array.dtype
+///     (120, 4.8, (272, 640, 3), dtype('uint8'))
+///     >>> np.shares_memory(np.asarray(frame), frame.array), memoryview(frame).shape   # nothing is copied
+///     (True, (272, 640, 3))
 #[pyclass(frozen, extends = Lender, module = "vidmill")]
 pub struct Frame {
     /// The pixels.

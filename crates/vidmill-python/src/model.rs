@@ -20,6 +20,10 @@ use crate::frame::Frame;
 use crate::pixels::Format;
 
 /// A model that is ready to run; see `vidmill.load`.
+///
+///     >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+///     >>> model.task, model.provider, model.names[2]
+///     ('yolov8', 'CPUExecutionProvider', 'car')
 #[pyclass(frozen, module = "vidmill")]
 pub struct Model {
     loaded: Loaded,
@@ -134,7 +138,13 @@ impl Model {
         Ok(found)
     }
 
-    /// The detections of each image, as `vidmill.Detections`.
+    /// The detections of each image, as `vidmill.Detections`; boxes are in pixels of each.
+    ///
+    ///     >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+    ///     >>> image = np.full((80, 60, 3), 255, np.uint8)   # or a grey one: [height, width]
+    ///     >>> found, _ = model.detect([vidmill.frames("street.mp4")[0], image])
+    ///     >>> found.xyxy.shape, found.confidence.shape, found.class_id.shape
+    ///     ((2, 4), (2,), (2,))
     #[pyo3(signature = (images, *, format="rgb"))]
     fn detect<'py>(
         &self,

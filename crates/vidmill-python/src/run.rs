@@ -23,6 +23,13 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const WAITING: usize = 64;
 
 /// A run that goes on in the background; see `vidmill.run`.
+///
+///     >>> run = vidmill.run("street.mp4", "yolov8n.onnx")
+///     >>> next(run).frame, run.progress["expected"]
+///     (0, 250)
+///     >>> run.close()
+///     >>> run.manifest["interrupted"]
+///     True
 #[pyclass(frozen, weakref, module = "vidmill")]
 pub struct Run {
     stop: Stop,

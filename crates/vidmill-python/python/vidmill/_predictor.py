@@ -13,7 +13,20 @@ from vidmill._vidmill import Frame, Model
 
 @runtime_checkable
 class Predictor(Protocol):
-    """What turns images into detections. `vidmill.load` gives one; anything with these two methods is one."""
+    """What turns images into detections. `vidmill.load` gives one; anything with these two methods is one.
+
+        >>> class Half:
+        ...     def __call__(self, batch, /):
+        ...         return {"mean": batch.mean(axis=(1, 2, 3), dtype=np.float32)}
+        ...
+        ...     def detect(self, images, *, format="rgb"):
+        ...         halves = [[0, 0, image.shape[1] / 2, image.shape[0]] for image in map(np.asarray, images)]
+        ...         return [vidmill.Detections([half], [1.0], [0], ["left half"]) for half in halves]
+        >>> isinstance(Half(), vidmill.Predictor)
+        True
+        >>> Half().detect(vidmill.frames("street.mp4", end=0.04))[0].to_dicts()
+        [{'xyxy': [0.0, 0.0, 320.0, 272.0], 'confidence': 1.0, 'class_id': 0, 'class': 'left half'}]
+    """
 
     def __call__(self, batch: NDArray[Any], /) -> Mapping[str, NDArray[np.float32]]:
         """Raw outputs by name for one batch, whose first dimension counts its items."""
@@ -43,9 +56,13 @@ def load(
 ) -> Model:
     """Loads an ONNX model on a device: the one asked for, or it fails; only "auto" may choose.
 
-        model = vidmill.load("yolov8n.onnx", device="cpu")
-        model(batch)            # {"output0": float32 [n, 84, 8400]}
-        model.detect([image])   # [Detections]: letterbox, inference, box decoding, NMS
+        >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+        >>> model(np.zeros((1, 3, 640, 640), np.float32))["output0"].shape   # as it is, and raw
+        (1, 84, 8400)
+        >>> image = vidmill.frames("street.mp4")[120].array   # uint8 [height, width, 3]
+        >>> [found] = model.detect([image])   # letterbox, inference, box decoding, NMS
+        >>> found.class_name.tolist(), found.xyxy.shape
+        (['person', 'car'], (2, 4))
 
     A model that is not recognised as a detector can still be called. Calls from several threads wait for each other.
 

@@ -26,7 +26,14 @@ def _close_all() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one sampled frame: a record (docs/RECORD.md)."""
+    """What became of one sampled frame: a record (docs/RECORD.md).
+
+        >>> result = next(vidmill.run("street.mp4", "yolov8n.onnx", start=4.8))
+        >>> result.frame, result.pts, result.time, result.status
+        (120, 61440, 4.8, 'ok')
+        >>> result.detections.confidence.dtype
+        dtype('float32')
+    """
 
     source: str
     """The source as it was named; for a folder of pictures, the picture's path."""
@@ -48,7 +55,11 @@ class Result:
     """With "dropped": why."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The record, as json.loads of the command's line gives it."""
+        """The record, as json.loads of the command's line gives it.
+
+        >>> vidmill.Result("street.mp4", 121, 61952, 4.84, "dropped", reason="too late").to_dict()
+        {'source': 'street.mp4', 'frame': 121, 'pts': 61952, 'time': 4.84, 'status': 'dropped', 'reason': 'too late'}
+        """
         record: dict[str, Any] = {
             "source": self.source,
             "frame": self.frame,
@@ -62,7 +73,11 @@ class Result:
         return record | {key: value for key, value in further.items() if value is not None}
 
     def to_json(self) -> str:
-        """The record as JSON text."""
+        """The record as JSON text.
+
+        >>> vidmill.Result("street.mp4", 121, 61952, 4.84, "dropped", reason="too late").to_json()
+        '{"source":"street.mp4","frame":121,"pts":61952,"time":4.84,"status":"dropped","reason":"too late"}'
+        """
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -99,10 +114,14 @@ def run(
 ) -> Run:
     """Runs a model over videos and images; gives a result for every sampled frame, in order, while it goes on.
 
-        with vidmill.run("street.mp4", "yolov8n.onnx", every=5, out="street.parquet") as run:
-            for result in run:
-                result.detections.xyxy   # float32 [n, 4]
-        run.manifest["ledger"]           # {"decoded": ..., "sampled": ..., "ok": ...}
+        >>> with vidmill.run("street.mp4", "yolov8n.onnx", every=100, out="street.parquet") as run:
+        ...     for result in run:
+        ...         print(result.frame, result.time, result.detections.class_name, result.detections.xyxy.shape)
+        0 0.0 ['person' 'car'] (2, 4)
+        100 4.0 ['person' 'car'] (2, 4)
+        200 8.0 ['person' 'car'] (2, 4)
+        >>> run.manifest["ledger"]
+        {'decoded': 250, 'skipped': 247, 'sampled': 3, 'ok': 3, 'failed': 0, 'dropped': 0}
 
     It is `vidmill run` within this process: the same records, the same memory. Work is done by threads that do not need
     Python; when results are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
