@@ -5,6 +5,7 @@ Reads lines `{"do": ..., "shape": [...], "dtype": "...", ...}`, each followed by
 detect      the array is a raw output, with "family", "nc", "conf", "iou", "input": [h, w], "frame": [h, w]; the answer is a line
             of `[[x1, y1, x2, y2, confidence, class], ...]` in pixels of the frame, best first
 suppress    the array is `[n, 6]` of such rows, with "iou"; the answer is a line of those that torchvision keeps
+summary     the array is `[n, 6]` of such rows, with "names"; the answer is a line of what `Results.summary()` makes of them
 letterbox   the array is a picture, with "to": [h, w]; the answer is a line `{"shape": [...]}` and the picture's bytes
 """
 
@@ -20,6 +21,7 @@ import torchvision
 
 sys.stdout, answers = sys.stderr, sys.stdout.buffer  # what the package prints must not mix with answers
 from ultralytics.data.augment import LetterBox
+from ultralytics.engine.results import Results
 from ultralytics.utils import nms, ops
 
 
@@ -48,10 +50,17 @@ def suppressed(request, rows):
     return rows[torchvision.ops.batched_nms(rows[:, :4], rows[:, 4], rows[:, 5], request["iou"])].tolist()
 
 
+def summary(request, rows):
+    names = dict(enumerate(request["names"]))
+    return Results(np.zeros((8, 8, 3), np.uint8), "", names, boxes=torch.from_numpy(rows.astype(np.float32))).summary()
+
+
 def answer(request, array):
     if request["do"] == "letterbox":
         picture = LetterBox(request["to"], auto=False)(image=array.copy())
         return json.dumps({"shape": picture.shape}).encode() + b"\n" + picture.tobytes()
+    if request["do"] == "summary":
+        return json.dumps(summary(request, array)).encode() + b"\n"
     if request["do"] == "suppress":
         return json.dumps(suppressed(request, array)).encode() + b"\n"
     output = yolov5_as_v8(array) if request["family"] == "yolov5" else array.copy()

@@ -190,7 +190,7 @@ def test_images_that_cannot_be_used_are_told(models, pictures):
     assert told.value.__notes__ == ["image 1"]
     with pytest.raises(ValueError, match="shape"):
         model.detect([image[None]])
-    with pytest.raises(TypeError, match="NumPy array"):
+    with pytest.raises(TypeError, match="a NumPy array is needed"):
         model.detect(["street.jpg"])
     with pytest.raises(vidmill.Error):
         model.detect([np.zeros((0, 4, 3), np.uint8)])

@@ -1,4 +1,4 @@
-//! Bytes of the engine's that Python looks at where they lie, through the buffer protocol.
+//! Bytes that Python looks at where they lie, through the buffer protocol.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -56,5 +56,37 @@ impl View {
     /// None is needed.
     unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
         self.looks.fetch_sub(1, SeqCst);
+    }
+}
+
+/// What looks like its NumPy array to whoever wants a buffer; a base class.
+#[pyclass(frozen, subclass, module = "vidmill")]
+pub struct Lender {
+    array: Py<PyAny>,
+}
+
+impl Lender {
+    pub fn new(array: Py<PyAny>) -> Self {
+        Self { array }
+    }
+}
+
+#[pymethods]
+impl Lender {
+    /// Python calls this. The array becomes the buffer's owner, so that it is the array that is told of the buffer's end.
+    ///
+    /// # Safety
+    /// `view` is null or valid for being written to.
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no buffer to fill in"));
+        }
+        // SAFETY: `view` is Python's own structure, checked against null; the array is alive, as `slf` holds it. Where this
+        // fails, Python's exception is set, and there is no buffer.
+        let code = unsafe { ffi::PyObject_GetBuffer(slf.get().array.as_ptr(), view, flags) };
+        if code != 0 {
+            return Err(PyErr::fetch(slf.py()));
+        }
+        Ok(())
     }
 }

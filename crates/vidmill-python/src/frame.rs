@@ -1,14 +1,22 @@
 //! One frame, as Python sees it.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
+use crate::buffer::Lender;
 use crate::pixels::Format;
 
 /// A decoded frame.
 ///
 /// `array` is a NumPy array of uint8, contiguous and the frame's own: `[height, width, 3]` for "rgb" and "bgr", `[height, width]` for
 /// "gray" (full range), `[height * 3 // 2, width]` for "yuv" (planar 4:2:0: Y, then U, then V, as cv2.COLOR_YUV2BGR_I420 takes it).
-#[pyclass(frozen, module = "vidmill")]
+///
+///     >>> frame = vidmill.frames("street.mp4")[120]
+///     >>> frame.index, frame.time, frame.array.shape, frame.array.dtype
+///     (120, 4.8, (272, 640, 3), dtype('uint8'))
+///     >>> np.shares_memory(np.asarray(frame), frame.array), memoryview(frame).shape   # nothing is copied
+///     (True, (272, 640, 3))
+#[pyclass(frozen, extends = Lender, module = "vidmill")]
 pub struct Frame {
     /// The pixels.
     #[pyo3(get)]
@@ -52,7 +60,7 @@ impl Frame {
                 "astype",
                 (dtype,),
                 Some(&{
-                    let options = pyo3::types::PyDict::new(py);
+                    let options = PyDict::new(py);
                     options.set_item("copy", copy.unwrap_or(false))?;
                     options
                 }),
@@ -60,9 +68,47 @@ impl Frame {
         }
     }
 
+    /// The pixels, for whoever speaks DLPack.
+    #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<&Bound<'py, PyAny>>,
+        max_version: Option<&Bound<'py, PyAny>>,
+        dl_device: Option<&Bound<'py, PyAny>>,
+        copy: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // NumPy 1 knows but the first of these.
+        let options = PyDict::new(py);
+        let given =
+            [("stream", stream), ("max_version", max_version), ("dl_device", dl_device), ("copy", copy)];
+        for (name, value) in given {
+            if let Some(value) = value {
+                options.set_item(name, value)?;
+            }
+        }
+        self.array.bind(py).call_method("__dlpack__", (), Some(&options))
+    }
+
+    /// The device of DLPack's that the pixels are on: always the CPU.
+    fn __dlpack_device__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.array.bind(py).call_method0("__dlpack_device__")
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let shape = self.array.bind(py).getattr("shape")?.str()?;
         let time = self.time.map_or_else(|| "None".to_owned(), |time| time.to_string());
         Ok(format!("<vidmill.Frame index={} time={time} {} {shape}>", self.index, self.format.name()))
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Frame {
+    type Target = Self;
+    type Output = Bound<'py, Self>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, Self>> {
+        let lender = Lender::new(self.array.clone_ref(py));
+        Bound::new(py, PyClassInitializer::from(lender).add_subclass(self))
     }
 }

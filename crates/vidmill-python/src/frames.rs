@@ -22,6 +22,12 @@ use crate::pixels::{Format, Pixels};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The frames of one video or image; see `vidmill.frames`.
+///
+///     >>> frames = vidmill.frames("street.mp4")
+///     >>> frames.width, frames.height, frames.duration, frames.average_rate   # pixels, seconds, a second
+///     (640, 272, 10.0, Fraction(25, 1))
+///     >>> frames.time_base   # seconds for each unit of `Frame.pts`
+///     Fraction(1, 12800)
 #[pyclass(frozen, module = "vidmill")]
 pub struct Frames {
     path: String,
@@ -167,6 +173,9 @@ impl Frames {
     }
 
     /// The frame that is shown at a time: the last one that is not after it.
+    ///
+    ///     >>> vidmill.frames("street.mp4").at(4.81)
+    ///     <vidmill.Frame index=120 time=4.8 rgb (272, 640, 3)>
     fn at(&self, py: Python<'_>, time: &Bound<'_, PyAny>) -> PyResult<Frame> {
         let seconds = arguments::seconds(time)?;
         if seconds.is_nan() {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{
+    IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -18,6 +20,10 @@ use crate::frame::Frame;
 use crate::pixels::Format;
 
 /// A model that is ready to run; see `vidmill.load`.
+///
+///     >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+///     >>> model.task, model.provider, model.names[2]
+///     ('yolov8', 'CPUExecutionProvider', 'car')
 #[pyclass(frozen, module = "vidmill")]
 pub struct Model {
     loaded: Loaded,
@@ -137,7 +143,13 @@ impl Model {
         self.__call__(py, batch)
     }
 
-    /// The detections of each image, as `vidmill.Detections`.
+    /// The detections of each image, as `vidmill.Detections`; boxes are in pixels of each.
+    ///
+    ///     >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+    ///     >>> image = np.full((80, 60, 3), 255, np.uint8)   # or a grey one: [height, width]
+    ///     >>> found, _ = model.detect([vidmill.frames("street.mp4")[0], image])
+    ///     >>> found.xyxy.shape, found.confidence.shape, found.class_id.shape
+    ///     ((2, 4), (2,), (2,))
     #[pyo3(signature = (images, *, format="rgb"))]
     fn detect<'py>(
         &self,
@@ -358,21 +370,20 @@ fn packed(r: u8, g: u8, b: u8) -> PixelFormat {
     PixelFormat { layout: vidmill::image::Layout::RgbPacked { channels: 3, r, g, b }, bits: 8, shift: 0 }
 }
 
-/// The array itself where its elements lie one after the other, else a copy.
+/// The array itself, or one of the same memory, where its elements lie one after the other; else a copy.
 fn contiguous<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    array.py().import("numpy")?.call_method1("ascontiguousarray", (array,))
+    let py = array.py();
+    let array = match array.cast::<PyUntypedArray>() {
+        Ok(array) => array.as_any().clone(),
+        Err(_) => py.import("vidmill._arrays")?.call_method1("as_array", (array,))?,
+    };
+    py.import("numpy")?.call_method1("ascontiguousarray", (array,))
 }
 
 fn array_of<'py, T: numpy::Element>(
     array: &Bound<'py, PyAny>,
     name: &str,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
-    if !array.hasattr("__array__")? {
-        return Err(PyTypeError::new_err(format!(
-            "a NumPy array of {name} is needed, not {}",
-            array.get_type()
-        )));
-    }
     let array = contiguous(array)?;
     check_type(&array, name)?;
     Ok(array.cast_into::<PyArrayDyn<T>>()?.try_readonly()?)
@@ -419,10 +430,7 @@ pub fn arrays<'py>(
     let py = class.py();
     let count = confidences.len();
     let names = py.import("numpy")?.call_method1("array", (names, "str"))?;
-    class.call1((
-        boxes.into_pyarray(py).reshape([count, 4])?,
-        confidences.into_pyarray(py),
-        ids.into_pyarray(py),
-        names,
-    ))
+    let boxes = boxes.into_pyarray(py).reshape([count, 4])?;
+    // Without the checks that a user's arrays need.
+    class.call_method1("_of", (boxes, confidences.into_pyarray(py), ids.into_pyarray(py), names))
 }

@@ -24,11 +24,20 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const WAITING: usize = 64;
 
 /// A run that goes on in the background; see `vidmill.run`.
+///
+///     >>> run = vidmill.run("street.mp4", "yolov8n.onnx")
+///     >>> next(run).frame, run.progress["expected"]
+///     (0, 250)
+///     >>> run.close()
+///     >>> run.manifest["interrupted"]
+///     True
 #[pyclass(frozen, weakref, module = "vidmill")]
 pub struct Run {
     stop: Stop,
     progress: Arc<Progress>,
     state: Mutex<State>,
+    /// What shows progress, if that is wanted: `vidmill._progress.Bar`.
+    bar: Option<Py<PyAny>>,
 }
 
 enum State {
@@ -52,7 +61,8 @@ enum Next {
 impl Run {
     /// `arguments` are those of the command, beginning with `vidmill run`; `writes` is whether they say where to.
     #[new]
-    fn new(py: Python<'_>, arguments: Vec<OsString>, writes: bool) -> PyResult<Self> {
+    #[pyo3(signature = (arguments, writes, bar=None))]
+    fn new(py: Python<'_>, arguments: Vec<OsString>, writes: bool, bar: Option<Py<PyAny>>) -> PyResult<Self> {
         let workers = command::workers(py);
         let mut options =
             vidmill_cli::run_options(arguments, workers.as_ref().ok().cloned()).map_err(Failure::Value)?;
@@ -83,7 +93,7 @@ impl Run {
             std::thread::Builder::new().name("vidmill-run".into()).spawn(begin).map_err(|error| {
                 PyRuntimeError::new_err(format!("cannot start a thread for the run: {error}"))
             })?;
-        Ok(Self { stop, progress, state: Mutex::new(State::Going { records, thread }) })
+        Ok(Self { stop, progress, state: Mutex::new(State::Going { records, thread }), bar })
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -91,18 +101,9 @@ impl Run {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        loop {
-            match py.detach(|| self.state().next())? {
-                Next::Record(record) => return result(py, *record).map(Some),
-                Next::End => return Ok(None),
-                Next::NotYet => {}
-            }
-            if let Err(interrupt) = py.check_signals() {
-                // What is under way is finished, and outputs are closed, before anybody hears of it.
-                self.close(py)?;
-                return Err(interrupt);
-            }
-        }
+        let next = self.next_result(py);
+        let ended = if matches!(next, Ok(Some(_))) { Ok(()) } else { self.end_bar(py) };
+        next.and_then(|next| ended.map(|()| next))
     }
 
     fn __aiter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -127,11 +128,12 @@ impl Run {
     /// the outputs they are.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.stop.ask();
+        let ended = self.end_bar(py);
         while let Next::Record(_) | Next::NotYet = py.detach(|| self.state().next())? {
             // Another interrupt leaves the run to end by itself.
             py.check_signals()?;
         }
-        Ok(())
+        ended
     }
 
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -184,6 +186,36 @@ impl Run {
 }
 
 impl Run {
+    fn next_result<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        loop {
+            let shown = self.show_bar(py);
+            if let Err(interrupt) = shown.and_then(|()| py.check_signals()) {
+                // What is under way is finished, and outputs are closed, before anybody hears of it.
+                self.close(py)?;
+                return Err(interrupt);
+            }
+            match py.detach(|| self.state().next())? {
+                Next::Record(record) => return result(py, *record).map(Some),
+                Next::End => return Ok(None),
+                Next::NotYet => {}
+            }
+        }
+    }
+
+    fn show_bar(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(bar) = &self.bar else { return Ok(()) };
+        if bar.call_method0(py, "due")?.is_truthy(py)? {
+            bar.call_method1(py, "draw", (self.progress(py)?,))?;
+        }
+        Ok(())
+    }
+
+    /// Fails only where an interrupt comes.
+    fn end_bar(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(bar) = &self.bar else { return Ok(()) };
+        bar.call_method1(py, "end", (self.progress(py)?,)).map(drop)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

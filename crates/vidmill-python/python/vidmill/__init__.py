@@ -10,6 +10,7 @@ from vidmill._frames import frames
 from vidmill._input import Input
 from vidmill._predictor import Predictor, load
 from vidmill._run import Result, run
+from vidmill._tables import to_arrow, to_pandas
 from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, Run, RunFailed, __version__
 
 __all__ = [
@@ -29,4 +30,6 @@ __all__ = [
     "frames",
     "load",
     "run",
+    "to_arrow",
+    "to_pandas",
 ]

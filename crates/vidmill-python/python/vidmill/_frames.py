@@ -17,17 +17,24 @@ def frames(
 ) -> Frames:
     """The frames of a video (or of one image), decoded one by one.
 
-        with vidmill.frames("street.mp4", every=5) as frames:
-            for frame in frames:
-                frame.array   # uint8 [height, width, 3]
-                frame.index   # counted as cv2 does
-                frame.time    # seconds: the container's own timestamp
+        >>> with vidmill.frames("street.mp4", every=100) as frames:
+        ...     for frame in frames:
+        ...         print(frame.index, frame.time, frame.array.shape)
+        0 0.0 (272, 640, 3)
+        100 4.0 (272, 640, 3)
+        200 8.0 (272, 640, 3)
+
+    Indices are counted as cv2 does, times are seconds: the container's own timestamps. Arrays are uint8 [height, width, 3].
 
     `async for frame in frames` is the same in a coroutine (asyncio), decoding in a thread.
 
     `frames[120]` is the frame whose index is 120, `frames.at(4.8)` the one that is shown at 4.8 seconds: both exactly those
     that reading from the beginning gives, whatever `every` and the other choices of frames are. The first way there is
     decoded, ways back are short. Iteration goes on where it was.
+
+        >>> frames = vidmill.frames("street.mp4", size=(320, 136), format="gray")
+        >>> frames.at("0:04.8").index, frames[120].array.shape
+        (120, (136, 320))
 
     Args:
         source: A video or image file, a URL, or "-" for standard input.

@@ -14,7 +14,17 @@ Outputs = TypeVar("Outputs", covariant=True)
 
 @runtime_checkable
 class Predictor(Protocol[Outputs]):
-    """What runs a model: `vidmill.load` gives one, and any class with this method is one, with whatever it returns."""
+    """What runs a model: `vidmill.load` gives one, and any class with this method is one. `vidmill.run` says what it makes of the
+    outputs.
+
+        >>> class Means:
+        ...     def predict(self, batch, /):
+        ...         return batch.mean(axis=(1, 2, 3), dtype=np.float32)
+        >>> isinstance(Means(), vidmill.Predictor)
+        True
+        >>> Means().predict(np.ones((2, 3, 4, 4), np.float32)).tolist()
+        [1.0, 1.0]
+    """
 
     def predict(self, batch: NDArray[Any], /) -> Outputs:
         """What comes of one batch, whose first dimension counts its items."""
@@ -38,9 +48,13 @@ def load(
 ) -> Model:
     """Loads an ONNX model on a device: the one asked for, or it fails; only "auto" may choose.
 
-        model = vidmill.load("yolov8n.onnx", device="cpu")
-        model(batch)            # {"output0": float32 [n, 84, 8400]}
-        model.detect([image])   # [Detections]: letterbox, inference, box decoding, NMS
+        >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+        >>> model(np.zeros((1, 3, 640, 640), np.float32))["output0"].shape   # as it is, and raw
+        (1, 84, 8400)
+        >>> image = vidmill.frames("street.mp4")[120].array   # uint8 [height, width, 3]
+        >>> [found] = model.detect([image])   # letterbox, inference, box decoding, NMS
+        >>> found.class_name.tolist(), found.xyxy.shape
+        (['person', 'car'], (2, 4))
 
     A model that is not recognised as a detector can still be called. Calls from several threads wait for each other.
 

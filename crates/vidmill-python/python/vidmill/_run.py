@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from vidmill._detections import Detections
+from vidmill._progress import Progress, bar_for
 from vidmill._types import Rate, StrPath, Time
 from vidmill._vidmill import Run
 
@@ -27,7 +28,14 @@ def _close_all() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one sampled frame: a record (docs/RECORD.md)."""
+    """What became of one sampled frame: a record (docs/RECORD.md).
+
+        >>> result = next(vidmill.run("street.mp4", "yolov8n.onnx", start=4.8))
+        >>> result.frame, result.pts, result.time, result.status
+        (120, 61440, 4.8, 'ok')
+        >>> result.detections.confidence.dtype
+        dtype('float32')
+    """
 
     source: str
     """The source as it was named; for a folder of pictures, the picture's path."""
@@ -51,7 +59,11 @@ class Result:
     """With "ok": what a model gives that is no detections."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The record, as json.loads of the command's line gives it."""
+        """The record, as json.loads of the command's line gives it.
+
+        >>> vidmill.Result("street.mp4", 121, 61952, 4.84, "dropped", reason="too late").to_dict()
+        {'source': 'street.mp4', 'frame': 121, 'pts': 61952, 'time': 4.84, 'status': 'dropped', 'reason': 'too late'}
+        """
         record: dict[str, Any] = {
             "source": self.source,
             "frame": self.frame,
@@ -67,7 +79,11 @@ class Result:
         return record | {key: value for key, value in further.items() if value is not None}
 
     def to_json(self) -> str:
-        """The record as JSON text."""
+        """The record as JSON text.
+
+        >>> vidmill.Result("street.mp4", 121, 61952, 4.84, "dropped", reason="too late").to_json()
+        '{"source":"street.mp4","frame":121,"pts":61952,"time":4.84,"status":"dropped","reason":"too late"}'
+        """
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -100,13 +116,18 @@ def run(
     timeout: float | None = None,
     worker_memory: int | str | None = None,
     recycle: int | None = None,
+    progress: Progress = "auto",
 ) -> Run:
     """Runs a model over videos and images; gives a result for every sampled frame, in order, while it goes on.
 
-        with vidmill.run("street.mp4", "yolov8n.onnx", every=5, out="street.parquet") as run:
-            for result in run:
-                result.detections.xyxy   # float32 [n, 4]
-        run.manifest["ledger"]           # {"decoded": ..., "sampled": ..., "ok": ...}
+        >>> with vidmill.run("street.mp4", "yolov8n.onnx", every=100, out="street.parquet") as run:
+        ...     for result in run:
+        ...         print(result.frame, result.time, result.detections.class_name, result.detections.xyxy.shape)
+        0 0.0 ['person' 'car'] (2, 4)
+        100 4.0 ['person' 'car'] (2, 4)
+        200 8.0 ['person' 'car'] (2, 4)
+        >>> run.manifest["ledger"]
+        {'decoded': 250, 'skipped': 247, 'sampled': 3, 'ok': 3, 'failed': 0, 'dropped': 0}
 
     It is `vidmill run` within this process: the same records, the same memory. Work is done by threads that do not need
     Python; when results are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
@@ -121,6 +142,8 @@ def run(
             processes, each of which builds the class once.
         out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
         annotate: Annotated video (.mp4), or a folder.
+        progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
+            in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
     All others are the options of `vidmill run`, where `vidmill run --help` describes them; None leaves each at its default.
     With `resume`, results are those of frames that were not done before.
@@ -165,7 +188,7 @@ def run(
     arguments = ["vidmill", "run", f"--model={_named(model)}"]
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     arguments += [f"--{name}" for name, given in (("isolate", isolate), ("resume", resume)) if given]
-    going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None)
+    going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None, bar_for(progress))
     _going.add(going)
     return going
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vidmill._detections import Detections
+from vidmill._progress import Bar
 from vidmill._run import Result
-from vidmill._types import PixelFormat, Rate, StrPath, Time
+from vidmill._types import AnyArray, PixelFormat, Rate, StrPath, Time
 
 __all__ = [
     "Error",
@@ -67,6 +68,16 @@ class Frame:
     def format(self) -> PixelFormat:
         """What `array` holds."""
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
 
 @final
 class Frames:
@@ -153,17 +164,16 @@ class Model:
         task: str | None = None,
         onnxruntime: StrPath | None = None,
     ) -> Self: ...
-    def __call__(self, batch: NDArray[Any], /) -> dict[str, NDArray[np.float32]]:
+    def __call__(self, batch: AnyArray, /) -> dict[str, NDArray[np.float32]]:
         """Runs the model on a batch as it is: an array of the input's own type and shape, [n, ...]. Returns its outputs by name; other
-        types of numbers are converted to float32."""
-    def predict(self, batch: NDArray[Any], /) -> dict[str, NDArray[np.float32]]:
+        types of numbers are converted to float32. What speaks DLPack, the buffer protocol or `__array__` will do, and is not
+        copied where its elements lie one after the other."""
+    def predict(self, batch: AnyArray, /) -> dict[str, NDArray[np.float32]]:
         """The same, for whoever takes any `vidmill.Predictor`."""
-
-    def detect(
-        self, images: Iterable[NDArray[np.uint8] | Frame], *, format: Literal["rgb", "bgr"] = "rgb"
-    ) -> list[Detections]:
+    def detect(self, images: Iterable[AnyArray | Frame], *, format: Literal["rgb", "bgr"] = "rgb") -> list[Detections]:
         """What is found in each image: uint8 [height, width, 3] in the order that `format` tells, [height, width] for grey, or a
-        `Frame`, which knows its own. Images may differ in size; boxes are in pixels of each."""
+        `Frame`, which knows its own; as NumPy's arrays, or as a batch may be. Images may differ in size; boxes are in pixels of
+        each."""
     @property
     def path(self) -> Path:
         """The file."""
@@ -190,7 +200,7 @@ class Model:
 class Run:
     """A run that goes on in the background; see `vidmill.run`."""
 
-    def __new__(cls, arguments: Sequence[str], writes: bool) -> Self: ...
+    def __new__(cls, arguments: Sequence[str], writes: bool, bar: Bar | None = None) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Result: ...
     def __aiter__(self) -> Self: ...
