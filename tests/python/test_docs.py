@@ -4,6 +4,7 @@ import asyncio
 import doctest
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import vidmill
 from onnx_graph import Graph
 
 PAGES = ["README.md", "docs/PYTHON.md", "crates/vidmill-python/README.md"]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- file: (?P<file>\S+) -->\n)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 COCO = {0: "person", 1: "bicycle", 2: "car"} | {number: f"thing {number}" for number in range(3, 80)}
 # Where each picture's person and car are, in pixels of the 640x640 input; a street of 640x272 lies in its middle.
 FOUND = [((12, 224, 88, 394), 0, 0.91), ((300, 304, 420, 384), 2, 0.66)]
@@ -75,8 +76,11 @@ def run_blocks(page):
     names = {}
     for block in blocks:
         # Tracebacks tell the line of the page.
-        above = "\n" * (text.count("\n", 0, block.start()) + 1)
-        exec(compile(above + block[1], page, "exec"), names)  # noqa: S102
+        above = "\n" * text.count("\n", 0, block.start("code"))
+        if block["file"]:
+            Path(block["file"]).write_text(block["code"])
+            continue
+        exec(compile(above + block["code"], page, "exec"), names)  # noqa: S102
     return names
 
 

@@ -38,7 +38,20 @@ detector(memoryview(b""))
 assert_type(vidmill.Detections([[1, 2, 3, 4]], [0.5], np.array([1])), vidmill.Detections)
 assert_type(vidmill.Detections(xyxy=[], confidence=[], class_id=[], class_name=["car"]).class_name, NDArray[np.str_])
 
-model: vidmill.Predictor = vidmill.load("m.onnx", device="cuda:0", classes=["person", 2])
+model = vidmill.load("m.onnx", device="cuda:0", classes=["person", 2])
+predictor: vidmill.Predictor[dict[str, NDArray[np.float32]]] = model
+
+
+class Means:
+    input = vidmill.Input(size=(320, 192), dtype="uint8", layout="nhwc")
+
+    def predict(self, batch: NDArray[np.uint8], /) -> list[float]:
+        return [float(frame.mean()) for frame in batch]
+
+
+means: vidmill.Predictor[list[float]] = Means()
+assert_type(means.predict(np.zeros((1, 192, 320, 3), np.uint8)), list[float])
+assert_type(vidmill.run("a.mp4", Means, workers=2), vidmill.Run)
 for found in model.detect([frame, frame.array]):
     assert_type(found, vidmill.Detections)
     assert_type(found[found.confidence > 0.5], vidmill.Detections)

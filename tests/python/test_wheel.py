@@ -94,7 +94,7 @@ def test_its_metadata_say_what_it_needs(wheel):
     assert metadata["Name"] == "vidmill" and metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT OR Apache-2.0"
     assert sorted(licences) == sorted((support.ROOT / name).read_bytes() for name in ("LICENSE-MIT", "LICENSE-APACHE"))
-    assert sorted(metadata.get_all("Provides-Extra")) == ["cpu", "gpu"]
+    assert sorted(metadata.get_all("Provides-Extra")) == ["cpu", "gpu", "torch"]
     assert metadata.get_all("Requires-Dist") == [
         "numpy>=1.26",
         "onnxruntime>=1.24 ; extra == 'cpu'",

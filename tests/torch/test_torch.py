@@ -76,7 +76,7 @@ def test_outputs_of_every_form_have_names(files):
 @pytest.mark.parametrize("name", ["scripted.pt", "traced.torchscript", "exported.pt2", "fixed.pt2"])
 def test_a_run_gives_what_plain_pytorch_gives(files, detector, clip, command, tmp_path, name):
     """Raw outputs of every frame, against the module on the tensors that vidmill makes."""
-    tensors = [result.outputs["output0"] for result in run_of_inputs(clip, tmp_path)]
+    tensors = [result.outputs for result in run_of_inputs(clip, tmp_path)]
     with vidmill.run(clip, files / name, task="outputs", imgsz=160, every=5) as run:
         results = list(run)
     assert run.manifest["runtime"]["name"] == "torch" and run.manifest["runtime"]["version"] == torch.__version__
@@ -198,7 +198,7 @@ def test_on_cuda(files, detector, batch):
         for _ in range(3):
             np.testing.assert_allclose(model.predict(batch)["output0"], plain, rtol=1e-3, atol=1e-2)
         assert np.allclose(model.predict(batch[:1])["output0"], plain[:1], rtol=1e-3, atol=1e-2)
-        assert str(model.device) == "cuda:0"
+        assert model.device == "cuda:0"
         before = torch.cuda.memory_allocated()
         for _ in range(5):
             model.predict(batch)

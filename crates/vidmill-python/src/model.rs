@@ -139,6 +139,7 @@ impl Model {
     }
 
     /// The same, for whoever takes any `vidmill.Predictor`.
+    #[pyo3(signature = (batch, /))]
     fn predict<'py>(&self, py: Python<'py>, batch: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         self.__call__(py, batch)
     }

@@ -8,8 +8,13 @@ from typing import Literal
 class Input:
     """The batches that a predictor's `predict` takes: the default is float32 [n, 3, height, width], RGB, 0 to 1, letterboxed.
 
-        class Detector:
-            input = vidmill.Input(size=(640, 384), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        >>> class Detector:
+        ...     input = vidmill.Input(size=(640, 384), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        ...
+        ...     def predict(self, batch):
+        ...         return [f"a picture of {frame.shape}" for frame in batch]
+        >>> vidmill.Input(size=(640, 384)).size
+        (640, 384)
 
     Frames go from the decoder's planes to this in one pass, in memory that the predictor reads without a copy.
     """
@@ -71,7 +76,7 @@ class Input:
     def metadata(self) -> dict[str, str]:
         """The rest, as the metadata of a model file tells it (README.md, "Your own model")."""
         white = self.range or (255 if self.dtype == "uint8" else 1)
-        entries = {"color": self.color, "range": white, "resize": self.resize, "pad": self.pad}
+        entries: dict[str, object] = {"color": self.color, "range": white, "resize": self.resize, "pad": self.pad}
         entries |= {
             name: list(value) for name, value in (("mean", self.mean), ("std", self.std)) if value is not None
         }

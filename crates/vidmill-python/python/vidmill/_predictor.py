@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from vidmill._types import StrPath
 from vidmill._vidmill import Model
 
-
 Outputs = TypeVar("Outputs", covariant=True)
 
 

@@ -204,6 +204,7 @@ def _torch_builder(file: Path) -> Build:
 
 def _choices(build: Build, load: dict[str, Any], model: str) -> dict[str, Any]:
     """What of the user's choices goes to the class: those that its `__init__` has parameters for."""
+    parameters: Mapping[str, inspect.Parameter]
     try:
         parameters = inspect.signature(build).parameters
     except ValueError:  # a class that is not written in Python and does not tell

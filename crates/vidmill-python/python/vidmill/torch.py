@@ -26,8 +26,8 @@ from vidmill._vidmill import ModelError
 
 try:
     import torch
-except ModuleNotFoundError as error:
-    if error.name != "torch":
+except ModuleNotFoundError as _error:
+    if _error.name != "torch":
         raise
     raise ModuleNotFoundError(
         "PyTorch is not installed, which this model needs: pip install 'vidmill[torch]'", name="torch"
@@ -48,9 +48,10 @@ _METADATA_FILES = ("config.txt", "vidmill.json")
 class _Module:
     """A module on its device."""
 
+    path: Path
     input: Input
-    device: torch.device
-    """The device that runs it."""
+    device: str
+    """The device that runs it: "cpu" or "cuda:N"."""
     fallback: str | None
     """Why that is no better one, where "auto" chose it."""
     precision: str
@@ -61,14 +62,15 @@ class _Module:
         self.path = Path(path)
         if not self.path.exists():
             raise FileNotFoundError(f"there is no model {self.path}")
-        self.device, self.fallback = _device(device)
+        self._device, self.fallback = _device(device)
+        self.device = str(self._device)
         if precision not in ("auto", *_PRECISIONS):
             raise ValueError(f'precision "{precision}" is unknown; choose one of: auto, f32, f16, bf16')
         self.precision = "f32" if precision == "auto" else precision
         self._dtype = _PRECISIONS[self.precision]
         if threads > 0:
             torch.set_num_threads(threads)
-        self._staging = _Staging(self.device) if self.device.type == "cuda" else None
+        self._staging = _Staging(self._device) if self._device.type == "cuda" else None
 
     def predict(self, batch: NDArray[Any], /) -> dict[str, NDArray[Any]]:
         """Outputs by name, "output0" and so on where the model gives them none; float32 but for integers. `batch` is [n, ...]."""
@@ -83,7 +85,7 @@ class _Module:
     @property
     def _runtime(self) -> dict[str, Any]:
         """What really runs, for the manifest."""
-        told = {"name": "torch", "version": torch.__version__, "provider": str(self.device)}
+        told = {"name": "torch", "version": torch.__version__, "provider": self.device}
         return told | {"precision": self.precision, "fallback": self.fallback}
 
     def _run(self, given: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -112,12 +114,12 @@ class TorchScript(_Module):
         self, path: StrPath, *, device: str = "auto", precision: str = "auto", threads: int = 0
     ) -> None:
         super().__init__(path, device, precision, threads)
-        extra = dict.fromkeys(_METADATA_FILES, "")
+        extra: dict[str, Any] = dict.fromkeys(_METADATA_FILES, "")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 warnings.simplefilter("ignore", DeprecationWarning)
-                module = torch.jit.load(os.fspath(self.path), map_location=self.device, _extra_files=extra)
+                module = torch.jit.load(os.fspath(self.path), map_location=self._device, _extra_files=extra)
         except (RuntimeError, ValueError) as error:
             raise ModelError(
                 f"{self.path} is no TorchScript archive ({_first_line(error)}); a checkpoint of weights has to be exported first: "
@@ -126,7 +128,7 @@ class TorchScript(_Module):
         module.eval()
         self._module = module if self.precision == "f32" else module.to(self._dtype)
         self._file_metadata = _metadata(self.path, extra)
-        self.input = _declared(self._file_metadata)
+        self.input: Input = _declared(self._file_metadata)
 
 
 class ExportedProgram(_Module):
@@ -148,7 +150,7 @@ class ExportedProgram(_Module):
         super().__init__(path, device, "auto", threads)
         if not hasattr(torch, "export") or not hasattr(torch.export, "load"):
             raise ModelError(f"torch {torch.__version__} cannot load exported programs: install 2.4 or newer")
-        extra = dict.fromkeys(_METADATA_FILES, "")
+        extra: dict[str, Any] = dict.fromkeys(_METADATA_FILES, "")
         try:
             # What it says in its log is in its exception, too.
             logging.getLogger("torch.export").setLevel(logging.CRITICAL)
@@ -160,9 +162,9 @@ class ExportedProgram(_Module):
                 f"{self.path} was exported in training mode (it has a {what} that trains): export model.eval()"
             )
         module = program.module()
-        self._module = module.to(self.device) if self.device.type != "cpu" else module
+        self._module = module.to(self._device) if self._device.type != "cpu" else module
         self._file_metadata = _metadata(self.path, extra)
-        self.input = _of_program(self.path, program)
+        self.input: Input = _of_program(self.path, program)
 
 
 def _builder(path: Path) -> Callable[..., TorchScript | ExportedProgram]:
@@ -265,7 +267,7 @@ def _to_numpy(value: torch.Tensor) -> NDArray[Any]:
     return value.numpy()  # type: ignore[no-any-return]
 
 
-def _metadata(path: Path, extra: Mapping[str, str | bytes]) -> dict[str, str]:
+def _metadata(path: Path, extra: Mapping[str, Any]) -> dict[str, str]:
     """The entries beside the weights."""
     found: dict[str, str] = {}
     for name, text in extra.items():
