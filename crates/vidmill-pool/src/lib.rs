@@ -41,6 +41,7 @@
 //! ```
 
 mod child;
+mod envelope;
 mod executor;
 mod machine;
 #[expect(unsafe_code, reason = "shared memory is mapped and lent by hand")]
@@ -58,6 +59,7 @@ mod supervisor;
 mod thread;
 
 pub use child::Program;
+pub use envelope::{Envelope, Label, Letter, Opened};
 pub use executor::{Batch, Cause, Deliver, Executor, Failure, Input, StartError, Wire, Worker};
 pub use machine::peak_memory;
 pub use message::WireError;

@@ -70,6 +70,6 @@ pub fn serve_worker(py: Python<'_>) -> u8 {
 }
 
 /// Rust does not tell an exit code's number, but compares.
-fn number(code: ExitCode) -> u8 {
+pub fn number(code: ExitCode) -> u8 {
     (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(1)
 }

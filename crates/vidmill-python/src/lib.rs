@@ -12,7 +12,10 @@ mod error;
 mod frame;
 mod frames;
 mod model;
+mod parcel;
 mod pixels;
+mod pool;
+mod pool_worker;
 mod run;
 
 use pyo3::prelude::*;
@@ -20,15 +23,24 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _vidmill {
     #[pymodule_export]
+    use crate::buffer::View;
+    #[pymodule_export]
     use crate::command::{command, runtime_library, serve_worker};
     #[pymodule_export]
-    use crate::error::{Error, MediaError, ModelError, RunFailed};
+    use crate::error::{
+        Error, MediaError, ModelError, RunFailed, ViewKept, WorkerCrashed, WorkerError, WorkerOutOfMemory,
+        WorkerTimeout,
+    };
     #[pymodule_export]
     use crate::frame::Frame;
     #[pymodule_export]
     use crate::frames::Frames;
     #[pymodule_export]
     use crate::model::Model;
+    #[pymodule_export]
+    use crate::pool::Workers;
+    #[pymodule_export]
+    use crate::pool_worker::serve_pool;
     #[pymodule_export]
     use crate::run::Run;
 

@@ -7,9 +7,25 @@
 
 from vidmill._detections import Detections
 from vidmill._frames import frames
+from vidmill._pool import Pool, RemoteTraceback
 from vidmill._predictor import Predictor, load
 from vidmill._run import Result, run
-from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, Run, RunFailed, __version__
+from vidmill._vidmill import (
+    Error,
+    Frame,
+    Frames,
+    MediaError,
+    Model,
+    ModelError,
+    Run,
+    RunFailed,
+    ViewKept,
+    WorkerCrashed,
+    WorkerError,
+    WorkerOutOfMemory,
+    WorkerTimeout,
+    __version__,
+)
 
 __all__ = [
     "Detections",
@@ -19,10 +35,17 @@ __all__ = [
     "MediaError",
     "Model",
     "ModelError",
+    "Pool",
     "Predictor",
+    "RemoteTraceback",
     "Result",
     "Run",
     "RunFailed",
+    "ViewKept",
+    "WorkerCrashed",
+    "WorkerError",
+    "WorkerOutOfMemory",
+    "WorkerTimeout",
     "__version__",
     "frames",
     "load",
