@@ -77,7 +77,7 @@ impl Envelope {
     /// # Errors
     /// When there is not as much memory, which is said with numbers.
     pub fn reserve_back(&mut self, bytes: usize) -> io::Result<()> {
-        check_memory(bytes)?;
+        machine::need_memory(bytes)?;
         Ok(self.back.reserve(bytes)?)
     }
 
@@ -106,21 +106,10 @@ impl There {
     /// With some more room than asked for, since items that differ in size do so by a little as a rule.
     fn new(bytes: usize) -> io::Result<Self> {
         let room = bytes.saturating_add(bytes / 8).checked_next_multiple_of(PAGE).unwrap_or(usize::MAX);
-        check_memory(room)?;
+        machine::need_memory(room)?;
         let slab = Slab::shared(1, room)?;
         let inode = inode(slab.file.as_deref().ok_or(io::ErrorKind::OutOfMemory)?)?;
         Ok(Self { slab, room, inode })
-    }
-}
-
-/// What is missing is told now, and not by the kernel's memory killer.
-fn check_memory(bytes: usize) -> io::Result<()> {
-    match machine::available_memory() {
-        Some(available) if bytes as u64 > available => Err(io::Error::new(
-            io::ErrorKind::OutOfMemory,
-            format!("{} MiB of shared memory are needed, and {} MiB are free", bytes >> 20, available >> 20),
-        )),
-        _ => Ok(()),
     }
 }
 
@@ -230,7 +219,7 @@ impl Opened {
             None => Tray::of(label.back.open(label.process, true)?),
         };
         if !tray.has(bytes) {
-            check_memory(bytes)?;
+            machine::need_memory(bytes)?;
         }
         tray.reserve(bytes)?;
         let mut fits = true;

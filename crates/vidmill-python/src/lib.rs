@@ -38,7 +38,7 @@ mod _vidmill {
     #[pymodule_export]
     use crate::model::Model;
     #[pymodule_export]
-    use crate::pool::Workers;
+    use crate::pool::{Workers, need_memory};
     #[pymodule_export]
     use crate::pool_worker::serve_pool;
     #[pymodule_export]

@@ -63,8 +63,8 @@ type Engine = Processes<Ticket, Calls>;
 pub struct Workers {
     /// The process that started them. What a fork of it inherits is of no use there.
     owner: u32,
-    engine: Mutex<Option<Engine>>,
-    slots: Slots,
+    /// With the slots that it wants; they carry nothing.
+    engine: Mutex<Option<(Engine, Slots)>>,
     counter: Arc<Counter>,
 }
 
@@ -151,7 +151,7 @@ impl Workers {
         let deliver: Arc<Deliver<Ticket, Answer>> =
             Arc::new(move |ticket, result| desk.arrive(Arrived { ticket, result }));
         py.detach(|| engine.attach(&small, 0, deliver)).map_err(cannot_start)?;
-        Ok(Self { owner: std::process::id(), engine: Mutex::new(Some(engine)), slots: small, counter })
+        Ok(Self { owner: std::process::id(), engine: Mutex::new(Some((engine, small))), counter })
     }
 
     /// Hands over a call: a pickle and its buffers. `number` comes back with its answer. While no envelope is free it waits, or
@@ -206,7 +206,7 @@ impl Workers {
         self.check_process()?;
         py.detach(|| {
             let engine = lock(&self.engine).take();
-            if let Some(engine) = engine {
+            if let Some((engine, _)) = engine {
                 engine.shutdown(Duration::ZERO);
                 self.counter.close();
             }
@@ -216,8 +216,14 @@ impl Workers {
 
     /// The numbers of the worker processes that run now.
     fn process_ids(&self, py: Python<'_>) -> Vec<u32> {
-        py.detach(|| lock(&self.engine).as_ref().map(Engine::process_ids)).unwrap_or_default()
+        py.detach(|| lock(&self.engine).as_ref().map(|(engine, _)| engine.process_ids())).unwrap_or_default()
     }
+}
+
+/// Raises MemoryError where fewer bytes are left to this process.
+#[pyfunction]
+pub fn need_memory(bytes: usize) -> PyResult<()> {
+    vidmill::pool::need_memory(bytes).map_err(|error| PyMemoryError::new_err(error.to_string()))
 }
 
 impl Workers {
@@ -241,12 +247,12 @@ impl Workers {
         };
         let item = Item { label: envelope.envelope.label(envelope.number), body };
         let engine = lock(&self.engine);
-        match (&*engine, self.slots.try_acquire()) {
-            (Some(engine), Some(slot)) => {
+        match engine.as_ref().and_then(|(engine, slots)| Some((engine, slots.try_acquire()?))) {
+            Some((engine, slot)) => {
                 engine.submit(vec![(Ticket { number, envelope }, item)], 0, slot.filled());
                 Ok(())
             }
-            _ => {
+            None => {
                 drop(engine);
                 self.counter.give_back(envelope);
                 Err(closed())
@@ -281,7 +287,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let Some(engine) = self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some((engine, _)) = self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
         if self.owner == std::process::id() {
@@ -378,8 +384,11 @@ impl Counter {
     }
 
     fn give_back(&self, envelope: Numbered) {
-        self.lock().free.push(envelope);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.free.push(envelope);
+            self.changed.notify_all();
+        }
     }
 
     fn arrive(&self, arrived: Arrived) {
@@ -387,9 +396,14 @@ impl Counter {
         self.changed.notify_all();
     }
 
+    /// No more envelopes are had; what has arrived still is.
     fn close(&self) {
-        self.lock().is_closed = true;
+        let mut state = self.lock();
+        state.is_closed = true;
+        let free = std::mem::take(&mut state.free);
         self.changed.notify_all();
+        drop(state);
+        drop(free);
     }
 
     /// Waits for answers: several small ones, or one of any size, since the next waits while it is copied. None at the end.

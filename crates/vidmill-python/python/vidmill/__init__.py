@@ -5,11 +5,13 @@
     for result in vidmill.run("street.mp4", "yolov8n.onnx"): ...  # the engine, at its full speed
 """
 
+from vidmill._batched import batched, run_inference
 from vidmill._detections import Detections
 from vidmill._frames import frames
 from vidmill._pool import Pool, RemoteTraceback
 from vidmill._predictor import Predictor, load
 from vidmill._run import Result, run
+from vidmill._shared_array import SharedArray, SharedArrayHandle
 from vidmill._vidmill import (
     Error,
     Frame,
@@ -41,13 +43,17 @@ __all__ = [
     "Result",
     "Run",
     "RunFailed",
+    "SharedArray",
+    "SharedArrayHandle",
     "ViewKept",
     "WorkerCrashed",
     "WorkerError",
     "WorkerOutOfMemory",
     "WorkerTimeout",
     "__version__",
+    "batched",
     "frames",
     "load",
     "run",
+    "run_inference",
 ]

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import process, spawn
 from types import TracebackType
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
 from vidmill._pickling import pack
 from vidmill._pool_worker import RAISED
@@ -433,7 +433,7 @@ class _Engine:
         while self.waiting:
             loop, waiter = self.waiting.popleft()
             try:
-                loop.call_soon_threadsafe(lambda waiter=waiter: waiter.done() or waiter.set_result(None))
+                loop.call_soon_threadsafe(_release, waiter)
             except RuntimeError:  # the loop is closed
                 pass
 
@@ -477,6 +477,11 @@ def _settle(future: _PoolFuture[Any] | None, status: int | None, pickled: Any, b
     future.pool = None
 
 
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():  # whoever waited may have been cancelled
+        waiter.set_result(None)
+
+
 def _told(future: concurrent.futures.Future[Any]) -> concurrent.futures.Future[None]:
     """Is done when the other is, however that ends."""
     told: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -484,7 +489,7 @@ def _told(future: concurrent.futures.Future[Any]) -> concurrent.futures.Future[N
     return told
 
 
-def _outcome(future: concurrent.futures.Future[R], return_exceptions: bool) -> R | Exception:
+def _outcome(future: concurrent.futures.Future[Any], return_exceptions: bool) -> Any:
     if return_exceptions and isinstance(error := future.exception(), Exception):
         return error
     return future.result()
@@ -503,6 +508,8 @@ def _main() -> tuple[dict[str, Any], bool]:
         # Asking has fixed it, and that is the program's to decide.
         multiprocessing.set_start_method(None, force=True)
     told["authkey"] = bytes(process.current_process().authkey)
+    if not os.path.exists(told.get("init_main_from_path", os.curdir)):
+        del told["init_main_from_path"]  # what came through standard input calls itself a file
     for name in ("start_method", "log_to_stderr", "log_level"):
         told.pop(name, None)
     return told, not any(name.startswith("init_main_from") for name in told)

@@ -7,7 +7,7 @@ from multiprocessing import process, spawn
 from typing import Any
 
 from vidmill._pickling import Packed, pack
-from vidmill._vidmill import ViewKept, View, WorkerError, serve_pool
+from vidmill._vidmill import ViewKept, WorkerError, serve_pool
 
 DONE, RAISED = 0, 1
 """What an answer's pickle is: the result, or an exception and its traceback as text."""
@@ -20,7 +20,7 @@ def serve() -> int:
     return serve_pool(_build, _refuse)
 
 
-def _build(start: bytes) -> Callable[[View, list[View]], _Answer]:
+def _build(start: bytes) -> Callable[[Any, list[Any]], _Answer]:
     """Makes what is called for each item of what the pool was started with. Raises RuntimeError with all there is to be told."""
     try:
         told = pickle.loads(start)
@@ -59,7 +59,7 @@ class _Calls:
     def __init__(self, function: Callable[..., Any], by_value: bool) -> None:
         self.function, self.by_value = function, by_value
 
-    def __call__(self, pickled: View, buffers: list[View]) -> _Answer:
+    def __call__(self, pickled: Any, buffers: list[Any]) -> _Answer:
         try:
             args, kwargs = pickle.loads(pickled, buffers=buffers)
             result = self.function(*args, **kwargs)

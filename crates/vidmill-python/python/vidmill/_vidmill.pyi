@@ -1,5 +1,6 @@
 """The native half. Docstrings are in the functions that make these: vidmill.frames, vidmill.load, vidmill.run."""
 
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
     "Workers",
     "__version__",
     "command",
+    "need_memory",
     "runtime_library",
     "serve_pool",
     "serve_worker",
@@ -237,7 +239,8 @@ class Run:
 class View:
     """Bytes that an argument of a pool's function lies in, to be read."""
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Workers:
@@ -271,9 +274,10 @@ class Workers:
         """Those that run now."""
 
 def command(arguments: Sequence[str]) -> int: ...
+def need_memory(bytes: int) -> None: ...
 def runtime_library() -> Path | None: ...
 def serve_pool(
-    build: Callable[[bytes], Callable[[View, list[View]], tuple[int, bytes, list[memoryview]]]],
+    build: Callable[[bytes], Callable[[Any, list[Any]], tuple[int, bytes, list[memoryview]]]],
     refuse: Callable[[str, BaseException | None], tuple[int, bytes, list[memoryview]]],
 ) -> int: ...
 def serve_worker() -> int: ...
