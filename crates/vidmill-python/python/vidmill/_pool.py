@@ -62,7 +62,8 @@ class Pool(Generic[R]):
     Workers are fresh interpreters, as of multiprocessing's "spawn": a script that makes a pool does so under
     `if __name__ == "__main__":`. Arrays go to them in shared memory, at any place in the arguments, and come back in it; memory grows to
     what items need. The function gets **read-only views** of arrays: what it keeps beyond the call it must copy, and an item whose
-    array is kept fails with `ViewKept`. Arrays in results are the caller's own.
+    array is kept fails with `ViewKept`. Arrays in results are the caller's own; they are read-only where they were in the worker, as a
+    part of an argument that is returned as it is.
 
     An exception that the function raises is that item's, with the worker's traceback as its `__cause__`. A worker that crashes, hangs
     or takes too much memory is replaced; the item that it was at is tried again and fails alone if that does not help. What
@@ -295,23 +296,24 @@ class Pool(Generic[R]):
         future.set_running_or_notify_cancel()
         try:
             packed = pack((args, kwargs), by_value=self._by_value)
-            future.pool = self
-            there = self._engine.submit(future, packed, wait)
-        except (ValueError, RuntimeError):
-            self._check_open()
-            raise
         except Exception as error:  # noqa: BLE001: it is this item's
+            future.set_exception(error)
+            return future
+        future.pool = self
+        try:
+            return future if self._engine.submit(future, packed, wait) else None
+        except MemoryError as error:
             future.pool = None
             future.set_exception(error)
             return future
-        return future if there else None
 
     def _put_off(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> concurrent.futures.Future[R]:
         """For calls from a Future's callback, where waiting for room would keep room from being made."""
         future: _PoolFuture[R] = _PoolFuture()
         future.set_running_or_notify_cancel()
+        packed = pack((args, kwargs), by_value=self._by_value)
         future.pool = self
-        self._engine.put_off(future, pack((args, kwargs), by_value=self._by_value))
+        self._engine.put_off(future, packed)
         return future
 
     async def _asubmit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> concurrent.futures.Future[R]:
