@@ -41,6 +41,8 @@ bench-pool: ## hand-over to worker processes, beside Python's usual means and ic
 	@tools/setup bench
 	cargo build --release --locked -p vidmill-pool --example hand_over
 	@$(PYTHON) bench/pool.py
+	@$(MAKE) --no-print-directory python
+	@$(PYTHON) bench/python_pool.py
 
 release: ## build the optimised command
 	@tools/setup run

@@ -63,6 +63,37 @@ async def results() -> None:
             assert_type(result, vidmill.Result)
     async for frame in vidmill.frames("a.mp4"):
         assert_type(frame, vidmill.Frame)
+
+
+def brightness(image: NDArray[np.uint8], scale: float = 1.0) -> float:
+    return float(image.mean()) * scale
+
+
+class Detector:
+    def predict(self, batch: NDArray[np.uint8]) -> list[str]:
+        return ["" for _ in batch]
+
+
+with vidmill.Pool(brightness, 2, timeout=1.5, worker_memory="1G") as pool:
+    assert_type(pool.map([frame.array]), list[float])
+    assert_type(pool.map([frame.array], return_exceptions=True), list[float | Exception])
+    assert_type(pool.submit(frame.array, scale=2.0).result(), float)
+    for bright in pool.imap_unordered(frame.array for frame in vidmill.frames("a.mp4")):
+        assert_type(bright, float)
+
+
+async def awaited() -> None:
+    detectors = vidmill.Pool(Detector, recycle=100)
+    assert_type(await detectors.asubmit(frame.array), list[str])
+    async for words in detectors.aimap(vidmill.frames("a.mp4")):
+        assert_type(words, list[str])
+
+
+with vidmill.SharedArray.create((2, 3), np.uint8, name="a") as shared:
+    assert_type(vidmill.SharedArray.attach("a", readonly=True), vidmill.SharedArray)
+for word in vidmill.batched([frame], Detector(), 8):
+    assert_type(word, str)
+assert_type(vidmill.run_inference(Detector(), shared), list[str])
 '''
 
 

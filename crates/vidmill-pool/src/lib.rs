@@ -41,6 +41,7 @@
 //! ```
 
 mod child;
+mod envelope;
 mod executor;
 mod machine;
 #[expect(unsafe_code, reason = "shared memory is mapped and lent by hand")]
@@ -58,8 +59,9 @@ mod supervisor;
 mod thread;
 
 pub use child::Program;
+pub use envelope::{Envelope, Label, Letter, Opened};
 pub use executor::{Batch, Cause, Deliver, Executor, Failure, Input, StartError, Wire, Worker};
-pub use machine::peak_memory;
+pub use machine::{need_memory, peak_memory};
 pub use message::WireError;
 pub use output::Printer;
 pub use pool::{Ordered, Pending, Pool, PoolError, Unordered};

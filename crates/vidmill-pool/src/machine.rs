@@ -1,11 +1,25 @@
 //! What the machine has left, and what it did to processes for lack of it.
 
-use std::fs;
+use std::{fs, io};
 
 /// Bytes that can still be had: what the kernel estimates, or what is left of this process's memory group, whichever
 /// is less. `None` where the system does not tell.
 pub(crate) fn available_memory() -> Option<u64> {
     [system_memory(), group_memory()].into_iter().flatten().min()
+}
+
+/// What is missing is told now, and not by the kernel's memory killer when it is used.
+///
+/// # Errors
+/// When fewer than `bytes` bytes are left to this process, with both numbers.
+pub fn need_memory(bytes: usize) -> io::Result<()> {
+    match available_memory() {
+        Some(available) if bytes as u64 > available => Err(io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            format!("{} MiB of shared memory are needed, and {} MiB are free", bytes >> 20, available >> 20),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn system_memory() -> Option<u64> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
@@ -188,6 +188,90 @@ impl Lent {
     }
 }
 
+/// Memory for what comes back, in a file of its own: one process writes it, another copies from it. It can grow, by either of
+/// them, and never shrinks.
+pub(crate) struct Tray {
+    file: OwnedFd,
+    mapping: Option<Mapping>,
+}
+
+impl Tray {
+    /// An empty one. It takes no memory before it has room.
+    pub fn new() -> Result<Self, Errno> {
+        let file = memfd_create("vidmill-tray", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        fcntl_add_seals(&file, SealFlags::SHRINK)?;
+        Ok(Self::of(file))
+    }
+
+    /// One that another process has made.
+    pub fn of(file: OwnedFd) -> Self {
+        Self { file, mapping: None }
+    }
+
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Whether there is room for `bytes`.
+    pub fn has(&self, bytes: usize) -> bool {
+        self.file_bytes().is_ok_and(|there| there >= bytes)
+    }
+
+    /// Sees to it that there is room for `bytes`, with all pages there.
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), Errno> {
+        let whole = stride(bytes)?;
+        if self.file_bytes()? < whole {
+            let whole = u64::try_from(whole).map_err(|_| Errno::NOMEM)?;
+            // It grows when all pages could be had, and only then.
+            fallocate(&self.file, FallocateFlags::empty(), 0, whole)?;
+        }
+        self.see(bytes).and_then(|seen| if seen { Ok(()) } else { Err(Errno::NOMEM) })
+    }
+
+    /// Writes within the room that was reserved; `None` beyond it.
+    pub fn write(&mut self, at: usize, bytes: &[u8]) -> Option<()> {
+        let to = self.address(at, bytes.len())?;
+        // SAFETY: the range lies in the mapping, which is this process's own view of the file; `bytes` is memory of another
+        // kind, since nobody is ever lent a reference into a tray.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        Some(())
+    }
+
+    /// Copies what the other side wrote; `None` if the file does not hold as much.
+    pub fn read(&mut self, at: usize, out: &mut [u8]) -> Option<()> {
+        self.see(at.checked_add(out.len())?).ok().filter(|seen| *seen)?;
+        let from = self.address(at, out.len())?;
+        // SAFETY: the range lies in the mapping, and `out` does not, as above. A worker out of its mind may write the file
+        // meanwhile; then any bytes are copied, and bytes is all that is claimed of them.
+        unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), out.len()) };
+        Some(())
+    }
+
+    fn file_bytes(&self) -> Result<usize, Errno> {
+        usize::try_from(fstat(&self.file)?.st_size).map_err(|_| Errno::NOMEM)
+    }
+
+    fn address(&self, at: usize, bytes: usize) -> Option<*mut u8> {
+        let (mapping, end) = (self.mapping.as_ref()?, at.checked_add(bytes)?);
+        (end <= mapping.bytes).then(|| mapping.at(&(at..end)))
+    }
+
+    /// Maps the file as it is now, unless enough of it is mapped. `false` when it does not hold `bytes`.
+    fn see(&mut self, bytes: usize) -> Result<bool, Errno> {
+        if self.mapping.as_ref().is_some_and(|mapping| mapping.bytes >= bytes) {
+            return Ok(true);
+        }
+        let whole = self.file_bytes()?;
+        if whole < bytes {
+            return Ok(false);
+        }
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // Sealed against shrinking by who made it.
+        self.mapping = Some(Mapping::of_file(self.file.as_fd(), 0, whole, prot)?);
+        Ok(true)
+    }
+}
+
 /// One worker's desk: words that both sides see, and areas for results too large for a message.
 ///
 /// ```text
@@ -337,6 +421,27 @@ mod tests {
         assert!(supervisor.copy_result(0, 5001, &mut result).is_none());
         let other = Desk::map(file.as_fd(), 0, layout).unwrap();
         assert_eq!(other.words().get(Word::Running).load(SeqCst), 0);
+    }
+
+    #[test]
+    fn a_tray_grows_from_both_sides_and_never_shrinks() {
+        let mut ours = Tray::new().unwrap();
+        let mut theirs = Tray::of(ours.file().try_clone().unwrap());
+        let mut out = [0; 3];
+        assert!(ours.read(0, &mut out).is_none());
+        assert!(theirs.write(0, b"abc").is_none());
+        theirs.reserve(3).unwrap();
+        theirs.write(0, b"abc").unwrap();
+        ours.read(0, &mut out).unwrap();
+        assert_eq!(&out, b"abc");
+        theirs.reserve(100_000).unwrap();
+        theirs.write(99_997, b"xyz").unwrap();
+        assert!(theirs.write(usize::MAX, b"xyz").is_none());
+        ours.read(99_997, &mut out).unwrap();
+        assert_eq!(&out, b"xyz");
+        ours.reserve(200_000).unwrap();
+        theirs.reserve(150_000).unwrap();
+        assert_eq!(ftruncate(theirs.file(), 0).err(), Some(Errno::PERM));
     }
 
     impl std::fmt::Debug for Mapping {

@@ -218,22 +218,33 @@ where
     /// # Errors
     /// When no worker can start: the first one's own words.
     pub fn introduction(&self) -> Result<Vec<u8>, StartError> {
+        loop {
+            if let Some(known) = self.introduction_within(LONGEST_SLEEP) {
+                return known;
+            }
+        }
+    }
+
+    /// The same for who cannot wait without an end: nothing, if it is not known after `patience`.
+    pub fn introduction_within(&self, patience: Duration) -> Option<Result<Vec<u8>, StartError>> {
+        let until = Instant::now() + patience;
         let mut core = self.shared.lock();
         loop {
             if let Some(reason) = core.supervisor.failure() {
                 let reason = reason.to_owned();
-                return Err(match core.supervisor.is_refused() {
+                return Some(Err(match core.supervisor.is_refused() {
                     true => StartError::Refused(reason),
                     false => StartError::Failed(reason),
-                });
+                }));
             }
             if let Some(introduction) = &core.introduction {
-                return Ok(introduction.clone());
+                return Some(Ok(introduction.clone()));
             }
             if core.over {
-                return Err(StartError::Failed("the pool was shut down".into()));
+                return Some(Err(StartError::Failed("the pool was shut down".into())));
             }
-            core = self.shared.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
+            let left = until.checked_duration_since(Instant::now())?;
+            (core, _) = self.shared.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

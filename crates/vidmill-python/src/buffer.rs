@@ -1,23 +1,36 @@
-//! Bytes that Python looks at where they lie, through the buffer protocol.
+//! Bytes of the engine's that Python looks at where they lie, and Python's that the engine does: the buffer protocol.
 
 use std::ffi::c_int;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use vidmill::pool::Input;
+
+/// Bytes that do not move or change while somebody holds them.
+pub type Still = Arc<dyn Deref<Target = [u8]> + Send + Sync>;
 
 /// The bytes of a batch, to be read. They stay what they are while this lives, and whatever looks at them keeps it alive.
 #[pyclass(frozen, module = "vidmill")]
 pub struct View {
-    bytes: Input,
+    whole: Still,
+    range: Range<usize>,
     looks: AtomicUsize,
 }
 
 impl View {
-    pub fn new(bytes: Input) -> Self {
-        Self { bytes, looks: AtomicUsize::new(0) }
+    pub fn new(bytes: impl Deref<Target = [u8]> + Send + Sync + 'static) -> Self {
+        let range = 0..bytes.len();
+        Self { whole: Arc::new(bytes), range, looks: AtomicUsize::new(0) }
+    }
+
+    /// A part of bytes that others have views of, too; nothing beyond their end.
+    pub fn part(whole: &Still, range: Range<usize>) -> Option<Self> {
+        whole.get(range.clone())?;
+        Some(Self { whole: Arc::clone(whole), range, looks: AtomicUsize::new(0) })
     }
 
     /// How many look at the bytes now. An array and what was sliced from it are one.
@@ -36,7 +49,7 @@ impl View {
         if view.is_null() {
             return Err(PyBufferError::new_err("no buffer to fill in"));
         }
-        let bytes: &[u8] = &slf.get().bytes;
+        let bytes: &[u8] = &slf.get().whole[slf.get().range.clone()];
         let length = isize::try_from(bytes.len())
             .map_err(|_| PyBufferError::new_err("too many bytes for a buffer"))?;
         let address = bytes.as_ptr().cast_mut().cast();
@@ -88,5 +101,35 @@ impl Lender {
             return Err(PyErr::fetch(slf.py()));
         }
         Ok(())
+    }
+}
+
+/// The bytes of an object of Python's, which lends them. Who gave the object must not change them meanwhile: as ever in Python,
+/// a thread that does makes them a mixture of old and new.
+pub struct Borrowed(PyBuffer<u8>);
+
+impl Borrowed {
+    /// Of a contiguous buffer of bytes, such as `PickleBuffer.raw()` gives.
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffer = PyBuffer::get(object)?;
+        if buffer.is_c_contiguous() {
+            Ok(Self(buffer))
+        } else {
+            Err(PyBufferError::new_err("a buffer with gaps"))
+        }
+    }
+}
+
+impl Deref for Borrowed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.0.len_bytes() == 0 {
+            return &[];
+        }
+        // SAFETY: the buffer is contiguous, checked above, and of bytes, which `PyBuffer<u8>` has checked; Python keeps the memory
+        // where it is until the buffer is released, which `self` does when it is dropped. That nobody writes it meanwhile is upheld
+        // by who gave it, as for an array that NumPy computes with; any bytes are valid ones.
+        unsafe { std::slice::from_raw_parts(self.0.buf_ptr().cast::<u8>().cast_const(), self.0.len_bytes()) }
     }
 }

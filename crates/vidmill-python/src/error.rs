@@ -6,6 +6,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyFileNotFoundError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use vidmill::infer::{DecodeError, Error as InferError};
+use vidmill::pool::{self, Cause};
 use vidmill::sample::{NoTimestamp, ParseError};
 use vidmill::source::SourceError;
 use vidmill::video::Error as VideoError;
@@ -25,6 +26,28 @@ create_exception!(
     "A model, runtime or device that cannot be used, or that failed."
 );
 create_exception!(vidmill, RunFailed, Error, "A run that could not begin or could not go on.");
+
+create_exception!(
+    vidmill,
+    WorkerError,
+    Error,
+    "A worker process of a `Pool` that cannot start, or that could not do an item."
+);
+create_exception!(vidmill, WorkerCrashed, WorkerError, "The worker ended, or was killed, at this item.");
+create_exception!(vidmill, WorkerTimeout, WorkerError, "The item took longer than the pool's `timeout`.");
+create_exception!(
+    vidmill,
+    WorkerOutOfMemory,
+    WorkerError,
+    "The worker took more memory at this item than there is, or than `worker_memory` allows."
+);
+
+create_exception!(
+    vidmill,
+    ViewKept,
+    Error,
+    "A function that a `Pool` calls keeps an array of its arguments beyond the call: `.copy()` what is kept."
+);
 
 /// Why a call into the engine failed.
 #[derive(Debug)]
@@ -142,6 +165,21 @@ impl From<image::PlanError> for Failure {
 impl From<image::PreprocessError> for Failure {
     fn from(error: image::PreprocessError) -> Self {
         Self::Frame(error.to_string())
+    }
+}
+
+/// Why an item of a pool has no result.
+pub fn worker(failure: &pool::Failure) -> PyErr {
+    let tried = match failure.attempts {
+        0 | 1 => String::new(),
+        many => format!(" (tried {many} times)"),
+    };
+    let message = format!("{failure}{tried}");
+    match failure.cause {
+        Cause::Exit(_) | Cause::Signal(_) => WorkerCrashed::new_err(message),
+        Cause::Deadline(_) => WorkerTimeout::new_err(message),
+        Cause::OutOfMemory | Cause::MemoryLimit { .. } => WorkerOutOfMemory::new_err(message),
+        _ => WorkerError::new_err(message),
     }
 }
 

@@ -13,7 +13,10 @@ mod foreign;
 mod frame;
 mod frames;
 mod model;
+mod parcel;
 mod pixels;
+mod pool;
+mod pool_worker;
 mod run;
 
 use pyo3::prelude::*;
@@ -21,9 +24,14 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _vidmill {
     #[pymodule_export]
+    use crate::buffer::View;
+    #[pymodule_export]
     use crate::command::{command, runtime_library, serve_worker};
     #[pymodule_export]
-    use crate::error::{Error, MediaError, ModelError, RunFailed};
+    use crate::error::{
+        Error, MediaError, ModelError, RunFailed, ViewKept, WorkerCrashed, WorkerError, WorkerOutOfMemory,
+        WorkerTimeout,
+    };
     #[pymodule_export]
     use crate::foreign::{serve_predictor, shortest};
     #[pymodule_export]
@@ -32,6 +40,10 @@ mod _vidmill {
     use crate::frames::Frames;
     #[pymodule_export]
     use crate::model::Model;
+    #[pymodule_export]
+    use crate::pool::{Workers, need_memory};
+    #[pymodule_export]
+    use crate::pool_worker::serve_pool;
     #[pymodule_export]
     use crate::run::Run;
 

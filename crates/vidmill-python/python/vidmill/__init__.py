@@ -5,13 +5,31 @@
     for result in vidmill.run("street.mp4", "yolov8n.onnx"): ...  # the engine, at its full speed
 """
 
+from vidmill._batched import batched, run_inference
 from vidmill._detections import Detections
 from vidmill._frames import frames
 from vidmill._input import Input
+from vidmill._pool import Pool, RemoteTraceback
 from vidmill._predictor import Predictor, load
 from vidmill._run import Result, run
+from vidmill._shared_array import SharedArray, SharedArrayHandle
 from vidmill._tables import to_arrow, to_pandas
-from vidmill._vidmill import Error, Frame, Frames, MediaError, Model, ModelError, Run, RunFailed, __version__
+from vidmill._vidmill import (
+    Error,
+    Frame,
+    Frames,
+    MediaError,
+    Model,
+    ModelError,
+    Run,
+    RunFailed,
+    ViewKept,
+    WorkerCrashed,
+    WorkerError,
+    WorkerOutOfMemory,
+    WorkerTimeout,
+    __version__,
+)
 
 __all__ = [
     "Detections",
@@ -22,14 +40,25 @@ __all__ = [
     "MediaError",
     "Model",
     "ModelError",
+    "Pool",
     "Predictor",
+    "RemoteTraceback",
     "Result",
     "Run",
     "RunFailed",
+    "SharedArray",
+    "SharedArrayHandle",
+    "ViewKept",
+    "WorkerCrashed",
+    "WorkerError",
+    "WorkerOutOfMemory",
+    "WorkerTimeout",
     "__version__",
+    "batched",
     "frames",
     "load",
     "run",
+    "run_inference",
     "to_arrow",
     "to_pandas",
 ]

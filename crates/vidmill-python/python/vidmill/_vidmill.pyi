@@ -1,5 +1,6 @@
 """The native half. Docstrings are in the functions that make these: vidmill.frames, vidmill.load, vidmill.run."""
 
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -23,9 +24,18 @@ __all__ = [
     "ModelError",
     "Run",
     "RunFailed",
+    "View",
+    "ViewKept",
+    "WorkerCrashed",
+    "WorkerError",
+    "WorkerOutOfMemory",
+    "WorkerTimeout",
+    "Workers",
     "__version__",
     "command",
+    "need_memory",
     "runtime_library",
+    "serve_pool",
     "serve_predictor",
     "serve_worker",
     "shortest",
@@ -44,6 +54,21 @@ class ModelError(Error):
 
 class RunFailed(Error):
     """A run that could not begin or could not go on."""
+
+class WorkerError(Error):
+    """A worker process of a `Pool` that cannot start, or that could not do an item."""
+
+class WorkerCrashed(WorkerError):
+    """The worker ended, or was killed, at this item."""
+
+class WorkerTimeout(WorkerError):
+    """The item took longer than the pool's `timeout`."""
+
+class WorkerOutOfMemory(WorkerError):
+    """The worker took more memory at this item than there is, or than `worker_memory` allows."""
+
+class ViewKept(Error):
+    """A function that a `Pool` calls keeps an array of its arguments beyond the call: `.copy()` what is kept."""
 
 @final
 class Frame:
@@ -225,8 +250,51 @@ class Run:
     def progress(self) -> dict[str, Any]:
         """How far the run has come: source, decoded, settled, failed, expected."""
 
+@final
+class View:
+    """Bytes that an argument of a pool's function lies in, to be read."""
+
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Workers:
+    """Worker processes that call Python; see `vidmill.Pool`."""
+
+    def __new__(
+        cls,
+        start: bytes,
+        *,
+        workers: int,
+        slots: int,
+        item_bytes: int,
+        result_bytes: int,
+        timeout: float | None,
+        retries: int,
+        worker_memory: int | None,
+        recycle: int | None,
+        start_timeout: float,
+    ) -> Self: ...
+    def submit(
+        self, number: int, pickle: bytes, buffers: Sequence[memoryview], wait: bool
+    ) -> bool:
+        """Hands over a call; False when there is no room and none is to be waited for."""
+    def has_room(self) -> bool:
+        """Whether another call could be handed over now."""
+    def take(self) -> list[tuple[int, int | None, Any, list[NDArray[np.uint8]]]] | None:
+        """Waits for answers: number, status, pickle, buffers; with the status None, the pickle is an exception. None at the end."""
+    def close(self) -> None:
+        """Ends the workers; what is not done fails."""
+    def process_ids(self) -> list[int]:
+        """Those that run now."""
+
 def command(arguments: Sequence[str]) -> int: ...
+def need_memory(bytes: int) -> None: ...
 def runtime_library() -> Path | None: ...
+def serve_pool(
+    build: Callable[[bytes], Callable[[Any, list[Any]], tuple[int, bytes, list[memoryview]]]],
+    refuse: Callable[[str, BaseException | None], tuple[int, bytes, list[memoryview]]],
+) -> int: ...
 def serve_worker() -> int: ...
 
 def serve_predictor(build: Callable[[dict[str, Any]], Any]) -> int: ...
