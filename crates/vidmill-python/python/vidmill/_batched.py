@@ -42,7 +42,7 @@ def batched(
     """Runs a predictor on items in batches; yields one result for each item, in order.
 
     >>> frames = (np.full((2, 2), n) for n in range(5))
-    >>> [int(mean) for mean in batched(frames, lambda batch: batch.mean(axis=(1, 2)), 2)]
+    >>> [int(mean) for mean in vidmill.batched(frames, lambda batch: batch.mean(axis=(1, 2)), 2)]
     [0, 1, 2, 3, 4]
 
     Items are taken only as they are needed, `batch_size` at a time, so they may be endless. Arrays of one shape and type are stacked
@@ -142,7 +142,7 @@ def run_inference(predictor: Callable[[NDArray[Any]], R], batch: Any) -> R: ...
 def run_inference(predictor: Any, batch: Any) -> Any:
     """Runs a predictor on one batch; returns what it returns.
 
-    >>> run_inference(lambda batch: batch.sum(axis=1), np.ones((2, 3))).tolist()
+    >>> vidmill.run_inference(lambda batch: batch.sum(axis=1), np.ones((2, 3))).tolist()
     [3.0, 3.0]
 
     Args:

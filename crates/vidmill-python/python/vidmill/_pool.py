@@ -53,6 +53,10 @@ class _PoolFuture(concurrent.futures.Future[R]):
 class Pool(Generic[R]):
     """Worker processes that call a function, or an object of their own, and survive what it does to them.
 
+        >>> with vidmill.Pool(np.max, workers=1) as pool:
+        ...     pool.map([np.full((1080, 1920), n, np.uint8) for n in range(3)])
+        [np.uint8(0), np.uint8(1), np.uint8(2)]
+
         with vidmill.Pool(detect, workers=4, timeout=10) as pool:
             for boxes in pool.imap(frames): ...      # in order; frames are taken only as there is room for them
             pool.map(frames)                         # a list

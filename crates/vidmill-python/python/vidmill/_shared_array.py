@@ -50,9 +50,9 @@ class SharedArray:
     that happens; nothing is ever left in /dev/shm, and there is no resource tracker. A name is gone with its owner. Nothing
     locks: who writes and who reads at the same time is the program's to arrange.
 
-    >>> with SharedArray.create((2, 3), "int16") as shared:
+    >>> with vidmill.SharedArray.create((2, 3), "int16") as shared:
     ...     shared.array[1] = 7
-    ...     with SharedArray.attach(shared.handle, readonly=True) as other:
+    ...     with vidmill.SharedArray.attach(shared.handle, readonly=True) as other:
     ...         other.array.tolist()
     [[0, 0, 0], [7, 7, 7]]
     """
