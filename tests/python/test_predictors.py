@@ -490,3 +490,32 @@ def test_an_input_that_makes_no_sense_is_refused(options):
     with pytest.raises(ValueError, match=rf"Input\({name}="):
         vidmill.Input(**options)
     assert vidmill.Input(size=64, mean=np.array([1, 2, 3])).size == (64, 64)
+
+
+def test_an_interruption_does_not_wait_for_the_model(clips, vidmill, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\nclass Slow:\n    def __init__(self):\n        time.sleep(60)\n    def predict(self, batch):\n        return batch\n"
+    )
+    run = vidmill.start("run", clips / "h264.mp4", "-m", tmp_path / "slow.py:Slow", "--out", tmp_path / "o.jsonl")
+    time.sleep(1.5)
+    children = psutil.Process(run.pid).children()
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=20)
+    assert run.returncode == 130 and "nothing was begun" in err and children
+    assert not any(child.is_running() for child in children) and not (tmp_path / "o.jsonl").exists()
+
+
+def test_python_libraries_keep_to_their_threads(clips, monkeypatch):
+    monkeypatch.setenv("TEST_RESULT", "[(np.ones((300, 300)) @ np.ones((300, 300))).shape and __import__('psutil').Process().num_threads()] * n")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    with vidmill.run(clips / "h264.mp4", model("Wrong"), every=20) as run:
+        assert {result.outputs for result in run} == {threads_beside(1)}
+
+
+def threads_beside(numbers):
+    """Of a worker whose NumPy has so many: importing onnxruntime starts some of its own, which no variable governs."""
+    code = "import numpy as np, onnxruntime, psutil; np.ones((300, 300)) @ np.ones((300, 300)); print(psutil.Process().num_threads())"
+    environment = {"OPENBLAS_NUM_THREADS": str(numbers), "OMP_NUM_THREADS": str(numbers)}
+    done = support.Command(sys.executable)("-c", code, env=environment)
+    return int(done.out)

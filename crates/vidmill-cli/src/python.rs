@@ -40,5 +40,5 @@ pub fn program() -> Program {
     // package.
     let args = ["-u", "-P", "-c", WORKER].map(OsString::from).to_vec();
     // Python finds its library by the name it is called by.
-    Program { name: python.clone().into_os_string(), path: python, args, start: Vec::new() }
+    Program { name: python.clone().into_os_string(), path: python, args, env: Vec::new(), start: Vec::new() }
 }

@@ -43,7 +43,10 @@ pub fn run(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> Exit
         Err(RunError::Sink(SinkError::Closed { .. })) => ExitStatus::Failed,
         Err(error) => {
             complain_with_hints(&error, &error.hints());
-            ExitStatus::of_error(&error)
+            match (&error, signals.last()) {
+                (RunError::Interrupted, Some(signal)) => ExitStatus::Interrupted(signal),
+                _ => ExitStatus::of_error(&error),
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments, after its name.
     pub args: Vec<OsString>,
+    /// Variables of its environment, beside those of this process.
+    pub env: Vec<(OsString, OsString)>,
     /// What it is called in the system's list of processes.
     pub name: OsString,
     /// What each worker is built from; at most 64 MB.
@@ -39,7 +41,7 @@ impl Program {
         let own = own.as_deref().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
         let mut name = own.to_owned();
         name.push("-worker");
-        Self { path: PathBuf::from("/proc/self/exe"), args: Vec::new(), name, start }
+        Self { path: PathBuf::from("/proc/self/exe"), args: Vec::new(), env: Vec::new(), name, start }
     }
 }
 
@@ -71,6 +73,7 @@ impl Child {
         let child = Command::new(&program.path)
             .arg0(&program.name)
             .args(&program.args)
+            .envs(program.env.iter().map(|(name, value)| (name, value)))
             .env(VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(write_end.try_clone()?))

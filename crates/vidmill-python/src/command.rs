@@ -61,7 +61,13 @@ fn program(py: Python<'_>, args: Vec<OsString>) -> PyResult<Program> {
         Failure::Value("sys.executable does not say where Python is, which worker processes need".into())
     })?;
     // Python finds its library by the name it is called by.
-    Ok(Program { name: python.clone().into_os_string(), path: python, args, start: Vec::new() })
+    Ok(Program {
+        name: python.clone().into_os_string(),
+        path: python,
+        args,
+        env: Vec::new(),
+        start: Vec::new(),
+    })
 }
 
 /// Runs the command with these arguments, the program's name first; returns its exit code. Once in a process.

@@ -173,7 +173,7 @@ impl Run {
             State::Going { .. } => {
                 Err("the run is still going: take all results, or close() it, before its manifest")
             }
-            State::Failed => Err("the run failed, and has no manifest but those beside its outputs"),
+            State::Failed => Err("the run failed, or was closed before it had begun, and has no manifest but those beside its outputs"),
         });
         arguments::from_json(py, &manifest.map_err(PyRuntimeError::new_err)?)
     }
@@ -243,7 +243,12 @@ impl State {
         let Self::Going { thread, .. } = std::mem::replace(self, Self::Failed) else { return Ok(()) };
         let panicked =
             |_| Err(RunError::Thread("the run's thread panicked; please report this as a bug".into()));
-        *self = Self::Ended(Box::new(thread.join().unwrap_or_else(panicked)?));
+        match thread.join().unwrap_or_else(panicked) {
+            Ok(manifest) => *self = Self::Ended(Box::new(manifest)),
+            // It was closed so early that there is nothing to tell.
+            Err(RunError::Interrupted) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! Who runs the model: threads of this process, or worker processes. In: batches with their tickets. Out: a verdict for
 //! every frame, on the line.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use vidmill_infer::{Description, Device, LoadOptions, Model, TaskOptions, TaskPlan};
 use vidmill_pool::{
@@ -16,8 +18,12 @@ use crate::feed::{Event, Line};
 use crate::manifest::Parallelism;
 use crate::options::{Isolation, Options};
 use crate::predictor::{ForeignModel, FramePredictor, Native, Order};
+use crate::progress::Stop;
 use crate::stage::{Clocks, Stage};
 use crate::worker::{ModelWorker, Seen, Ticket, Verdict};
+
+/// How often a wait looks up.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What runs batches.
 pub(crate) type BoxedExecutor = Box<dyn Executor<Ticket, ModelWorker>>;
@@ -54,10 +60,10 @@ fn policy(isolation: &Isolation) -> Policy {
 
 impl Engine {
     /// Loads the model, here or in worker processes; returns when it is loaded.
-    pub fn open(options: &Options, load: &LoadOptions, cores: usize) -> Result<Self, RunError> {
+    pub fn open(options: &Options, load: &LoadOptions, cores: usize, stop: &Stop) -> Result<Self, RunError> {
         match &options.isolate {
             None => Ok(Self::InProcess(Arc::new(Model::open(&options.model, load)?))),
-            Some(isolation) => Self::isolate(isolation, options, load, cores),
+            Some(isolation) => Self::isolate(isolation, options, load, cores, stop),
         }
     }
 
@@ -66,10 +72,11 @@ impl Engine {
         options: &Options,
         load: &LoadOptions,
         cores: usize,
+        stop: &Stop,
     ) -> Result<Self, RunError> {
         let order = Order::new(&options.model, load, &options.task);
         let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
-        let (processes, description) = launch(&order, count, &isolation.program, policy(isolation))?;
+        let (processes, description) = launch(&order, count, &isolation.program, policy(isolation), stop)?;
         Ok(Self::Isolated { processes, description })
     }
 
@@ -146,21 +153,43 @@ fn launch(
     count: usize,
     program: &Program,
     policy: Policy,
+    stop: &Stop,
 ) -> Result<(Processes<Ticket, ModelWorker>, Box<Description>), RunError> {
     // Wherever workers may be by then, and be started again.
     let file = std::fs::canonicalize(&order.file)
         .map_err(|source| vidmill_infer::Error::Read { path: order.file.clone(), source })?;
     let start = serde_json::to_vec(&Order { file, ..order.clone() })
         .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
-    let program = Program { start, ..program.clone() };
+    let mut program = Program { start, ..program.clone() };
+    if order.runs_in_python() {
+        program.env.extend(thread_limits(order.load.threads));
+    }
     let processes = Processes::launch(count, program, policy, Printer::to_standard_error())?;
-    let introduction = processes.introduction()?;
+    let introduction = loop {
+        if let Some(introduction) = processes.introduction_within(PATIENCE) {
+            break introduction?;
+        }
+        if stop.is_asked() {
+            processes.shutdown(Duration::ZERO);
+            return Err(RunError::Interrupted);
+        }
+    };
     let mut description: Box<Description> = serde_json::from_slice(&introduction).map_err(|error| {
         StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
     })?;
     // As the user named it.
     description.info.path.clone_from(&order.file);
     Ok((processes, description))
+}
+
+/// Python's libraries take all cores for each process, unless told otherwise before they are loaded. What the user has set stays.
+fn thread_limits(threads: usize) -> impl Iterator<Item = (OsString, OsString)> {
+    let names = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"];
+    let threads = OsString::from(threads.max(1).to_string());
+    names
+        .into_iter()
+        .filter(|name| std::env::var_os(name).is_none())
+        .map(move |name| (name.into(), threads.clone()))
 }
 
 /// What a model is that `program`, which calls [`serve_foreign`], makes of `model`.
@@ -173,7 +202,8 @@ pub fn describe_foreign(
     task: &TaskOptions,
     program: Program,
 ) -> Result<Description, RunError> {
-    let (_, description) = launch(&Order::new(model, load, task), 1, &program, Policy::default())?;
+    let (_, description) =
+        launch(&Order::new(model, load, task), 1, &program, Policy::default(), &Stop::default())?;
     Ok(*description)
 }
 

@@ -32,6 +32,9 @@ pub enum RunError {
     /// No worker is left, and none can be started.
     #[error("the run cannot go on: {0}")]
     Workers(String),
+    /// Asked to stop before there was anything to finish.
+    #[error("interrupted before the model was loaded: nothing was begun")]
+    Interrupted,
     /// Slots that cannot be allocated.
     #[error(transparent)]
     Slots(#[from] vidmill_pool::SlotError),

@@ -55,6 +55,11 @@ impl Order {
         Self { version, file, class, load: load.clone(), task: task.clone() }
     }
 
+    /// Whether it is for a worker that runs Python.
+    pub(crate) fn runs_in_python(&self) -> bool {
+        self.class.is_some() || runs_in_python(&self.file)
+    }
+
     /// Reads an order of this very version.
     pub(crate) fn read(start: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]

@@ -59,7 +59,7 @@ fn run_tapped(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
     let load = session_threads(&options.load);
-    let engine = Engine::open(options, &load, cores)?;
+    let engine = Engine::open(options, &load, cores, stop)?;
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
     let on_cpu = model.runtime.is_on_cpu();
