@@ -143,6 +143,11 @@ impl Level {
             })
         })
     }
+    /// Whether [`Level::convert_pixels`] is quicker than the steps that it stands for. The plain loop is not: compilers vectorise the
+    /// steps, but not all of them in one.
+    pub(crate) fn converts_at_once(self) -> bool {
+        self.0 != Set::Scalar
+    }
     /// The name that `VIDMILL_SIMD` knows it by.
     pub(crate) fn name(self) -> &'static str {
         match self.0 {

@@ -205,7 +205,9 @@ impl Yuv {
     ) {
         match self.widen {
             Widen::Double { before, after }
-                if self.chroma[0].step == 1 && planes.format.sample_bytes() == 1 =>
+                if level.converts_at_once()
+                    && self.chroma[0].step == 1
+                    && planes.format.sample_bytes() == 1 =>
             {
                 self.blend_chroma(level, planes, row.index);
                 let [u, v] = self.chroma.map(|component| self.blended[component.plane - 1].as_slice());
