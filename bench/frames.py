@@ -1,12 +1,14 @@
 """Frames as arrays: vidmill.frames beside cv2.VideoCapture, on the same clip, in turns.
 
-    make python && .venv/bin/python bench/frames.py [CLIP]
+    make python && .venv/bin/python bench/frames.py [CLIP] [--rounds N] [--only CASE]
 
-Without a clip, 300 frames of a film at 1920x1080 are encoded first. Of three rounds the best counts. CPU is that of all threads.
+Without a clip, 300 frames of a film at 1920x1080 are encoded first. The two take turns, and who begins does, too. Rates and CPU times are
+medians, CPU that of all threads; ratios are taken within a turn, where both had the same neighbours, and their median is told.
 """
 
+import argparse
+import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -29,7 +31,13 @@ def make_clip():
 
 
 def by_cv2(clip, every=1, convert=lambda picture: picture):
+    """Every frame by read(); of some frames, those between are grabbed, which decodes and does not convert them."""
     capture, index = cv2.VideoCapture(str(clip)), 0
+    if every == 1:
+        while (read := capture.read())[0]:
+            convert(read[1])
+            index += 1
+        return index
     while capture.grab():
         if index % every == 0:
             convert(capture.retrieve()[1])
@@ -49,27 +57,48 @@ CASES = {
     "grey": (lambda clip: by_cv2(clip, convert=lambda p: cv2.cvtColor(p, cv2.COLOR_BGR2GRAY)), {"format": "gray"}),
     "BGR, 640x360": (lambda clip: by_cv2(clip, convert=lambda p: cv2.resize(p, SMALL)), {"format": "bgr", "size": SMALL}),
     "BGR, every 5th": (lambda clip: by_cv2(clip, 5), {"format": "bgr", "every": 5}),
+    "BGR, every 10th": (lambda clip: by_cv2(clip, 10), {"format": "bgr", "every": 10}),
     "BGR, every 30th": (lambda clip: by_cv2(clip, 30), {"format": "bgr", "every": 30}),
 }
 
 
+def measure(work, clip):
+    """Seconds of time and of CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work(clip)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def take_turns(case, clip, rounds):
+    """What each round took: ((wall, cpu) of cv2, (wall, cpu) of vidmill)."""
+    by_other, options = CASES[case]
+    workers = (by_other, lambda clip: by_vidmill(clip, **options))
+    turns = []
+    for number in range(rounds):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        took = {which: measure(workers[which], clip) for which in order}
+        turns.append((took[0], took[1]))
+    return turns
+
+
 def main():
-    clip = Path(sys.argv[1]) if len(sys.argv) > 1 else make_clip()
+    parser = argparse.ArgumentParser(description="vidmill.frames beside cv2.VideoCapture")
+    parser.add_argument("clip", nargs="?", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=CASES)
+    arguments = parser.parse_args()
+    clip = arguments.clip or make_clip()
     count = by_cv2(clip)
-    best = {}
-    for _ in range(3):
-        for case, (cv, options) in CASES.items():
-            for name, work in (("cv2", cv), ("vidmill", lambda clip, options=options: by_vidmill(clip, **options))):
-                wall, cpu = time.perf_counter(), time.process_time()
-                work(clip)
-                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-                best[case, name] = min(best.get((case, name), (wall, cpu)), (wall, cpu))
-    print(f"{clip.name}, {count} frames, cv2 {cv2.__version__}, vidmill {vidmill.__version__}")
-    print(f"{'':16}{'cv2':>20}{'vidmill':>22}{'ratio':>8}")
-    for case in CASES:
-        (cv_wall, cv_cpu), (wall, cpu) = best[case, "cv2"], best[case, "vidmill"]
-        columns = [f"{count / w:.0f}/s, {1000 * c / count:.1f} ms CPU" for w, c in ((cv_wall, cv_cpu), (wall, cpu))]
-        print(f"{case:16}{columns[0]:>20}{columns[1]:>22}{cv_wall / wall:8.2f}")
+    print(f"{clip.name}, {count} frames, {arguments.rounds} rounds, cv2 {cv2.__version__}, vidmill {vidmill.__version__}")
+    print(f"{'':16}{'cv2':>22}{'vidmill':>22}{'time':>8}{'CPU':>8}")
+    for case in [arguments.only] if arguments.only else CASES:
+        turns = take_turns(case, clip, arguments.rounds)
+        columns = []
+        for which in (0, 1):
+            wall, cpu = (statistics.median(turn[which][what] for turn in turns) for what in (0, 1))
+            columns.append(f"{count / wall:.0f}/s, {1000 * cpu / count:.1f} ms CPU")
+        ratios = [statistics.median(theirs[what] / ours[what] for theirs, ours in turns) for what in (0, 1)]
+        print(f"{case:16}{columns[0]:>22}{columns[1]:>22}{ratios[0]:8.2f}{ratios[1]:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

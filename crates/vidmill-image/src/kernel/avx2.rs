@@ -1,13 +1,17 @@
-//! The same loops, compiled for AVX2 and F16C; but one, which compilers do not find the shuffles for, by hand.
+//! The same loops, compiled for AVX2 and F16C; but two, which compilers do not find the shuffles for, by hand.
 //!
 //! FMA is left out on purpose: every operation stays a separate, correctly rounded one, so the bits equal the scalar ones.
 
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi16, _mm_and_si128, _mm_loadu_si128, _mm_or_si128, _mm_packus_epi16, _mm_set1_epi16,
-    _mm_shuffle_epi8, _mm_srai_epi16, _mm_storeu_si128,
+    __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_and_si256, _mm256_broadcastsi128_si256,
+    _mm256_loadu_si256, _mm256_mulhi_epi16, _mm256_mulhrs_epi16, _mm256_mullo_epi16, _mm256_or_si256,
+    _mm256_packus_epi16, _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set1_epi16,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16,
+    _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8,
+    _mm256_unpacklo_epi16,
 };
 
-use super::{Affine, Between, BitPlace, RGB_UNIT, Taps, YuvRow, YuvToRgb, scalar};
+use super::{Affine, Between, BitPlace, HalfRow, RGB_UNIT, Taps, YuvRow, YuvToRgb, scalar};
 
 /// Whether this processor has what the functions of this file are compiled for.
 pub(super) fn is_available() -> bool {
@@ -43,56 +47,190 @@ compile! {
 }
 
 /// Pixels that are made at once.
-const LANES: usize = 16;
+const LANES: usize = 32;
+/// Samples of chroma that they share, and one more at both ends.
+const SPAN: usize = LANES / 2 + 2;
 
-/// Where each byte of [`LANES`] pixels comes from, a channel and 16 bytes at a time: an index into the channel, or 128 for another's.
+/// Where each byte of 16 pixels comes from, 16 bytes and a channel at a time: an index into the channel, or 128 for another's.
 const PLACES: [[[u8; 16]; 3]; 3] = {
     let mut places = [[[128; 16]; 3]; 3];
     let mut byte = 0;
-    while byte < 3 * LANES {
+    while byte < 3 * 16 {
         places[byte / 16][byte % 3][byte % 16] = (byte / 3) as u8;
         byte += 1;
     }
     places
 };
 
-#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn store_pixels(lines: [&[i16]; 3], out: &mut [u8]) {
     let (blocks, rest) = out.as_chunks_mut::<{ 3 * LANES }>();
     let whole = blocks.len() * LANES;
     let [a, b, c] = lines.map(|line| line[..whole].as_chunks::<LANES>().0);
     for (((block, a), b), c) in blocks.iter_mut().zip(a).zip(b).zip(c) {
-        let (a, b, c) = (nearest(a), nearest(b), nearest(c));
-        for (out, [from_a, from_b, from_c]) in block.as_chunks_mut::<16>().0.iter_mut().zip(&PLACES) {
-            let a = _mm_shuffle_epi8(a, load(from_a));
-            let b = _mm_shuffle_epi8(b, load(from_b));
-            let c = _mm_shuffle_epi8(c, load(from_c));
-            // SAFETY: an array of 16 bytes; the store needs no alignment.
-            unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_or_si128(a, _mm_or_si128(b, c))) };
-        }
+        store_interleaved(channel_of(a), channel_of(b), channel_of(c), block);
     }
     scalar::store_pixels(lines.map(|line| &line[whole..]), rest);
 }
 
-#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
-#[target_feature(enable = "avx2")]
-fn load(bytes: &[u8; 16]) -> __m128i {
-    // SAFETY: an array of 16 bytes; the load needs no alignment.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
+    match (row.before, row.after) {
+        (0, 4) => convert_pixels_of::<true>(row, c, out),
+        _ => convert_pixels_of::<false>(row, c, out),
+    }
 }
 
-/// As in the scalar loop, sixteen at once.
+/// `FIRST` says that chroma stands on the left one of every two columns.
+#[target_feature(enable = "avx2,f16c")]
+fn convert_pixels_of<const FIRST: bool>(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
+    let HalfRow { y, u, v, before, after } = row;
+    let (blocks, rest) = out.as_chunks_mut::<{ 3 * LANES }>();
+    let whole = blocks.len() * LANES;
+    let zero = _mm256_setzero_si256();
+    for (((block, y), u), v) in blocks.iter_mut().zip(y.as_chunks().0).zip(spans(u)).zip(spans(v)) {
+        // Chroma's part in the left and in the right pixel of every pair.
+        let (left_u, right_u) = double::<FIRST>(u, before, after);
+        let (left_v, right_v) = double::<FIRST>(v, before, after);
+        let (left, right) = (differences(left_u, left_v, c), differences(right_u, right_v, c));
+        // Unpacking gives pixels 0 to 7 and 16 to 23, then the others; packing puts them in order again.
+        let y = load_bytes(y);
+        let some = luma(_mm256_unpacklo_epi8(zero, y), c);
+        let others = luma(_mm256_unpackhi_epi8(zero, y), c);
+        let channel = |left, right| {
+            let some = _mm256_add_epi16(some, _mm256_unpacklo_epi16(left, right));
+            let others = _mm256_add_epi16(others, _mm256_unpackhi_epi16(left, right));
+            _mm256_packus_epi16(nearest(some), nearest(others))
+        };
+        let red = channel(left.red, right.red);
+        let green = channel(left.green, right.green);
+        let blue = channel(left.blue, right.blue);
+        store_interleaved(red, green, blue, block);
+    }
+    let chroma = whole / 2;
+    let row = HalfRow { y: &y[whole..], u: &u[chroma..], v: &v[chroma..], before, after };
+    scalar::convert_pixels(row, c, rest);
+}
+
+/// The samples of one block after the other.
+fn spans(line: &[i16]) -> impl Iterator<Item = &[i16; SPAN]> {
+    (0..).step_by(LANES / 2).map_while(|at| line.get(at..)?.first_chunk())
+}
+
+/// As [`scalar::double_single`]: the left and the right of every two columns.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn double<const FIRST: bool>(span: &[i16; SPAN], before: i16, after: i16) -> (__m256i, __m256i) {
+    let (left, middle, right) = (load_at::<0>(span), load_at::<1>(span), load_at::<2>(span));
+    if FIRST {
+        return (middle, _mm256_srai_epi16::<1>(_mm256_add_epi16(middle, right)));
+    }
+    (lerp(middle, left, before), lerp(middle, right, after))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lerp(a: __m256i, b: __m256i, eighths: i16) -> __m256i {
+    let part = _mm256_mullo_epi16(_mm256_sub_epi16(b, a), _mm256_set1_epi16(eighths));
+    _mm256_add_epi16(a, _mm256_srai_epi16::<3>(part))
+}
+
+/// What chroma adds to luma, less 1 for the sake of [`nearest`].
+struct Differences {
+    red: __m256i,
+    green: __m256i,
+    blue: __m256i,
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn differences(u: __m256i, v: __m256i, c: &YuvToRgb) -> Differences {
+    // The middle of the codes becomes 0.
+    let centred = |codes| _mm256_slli_epi16::<4>(_mm256_sub_epi16(codes, _mm256_set1_epi16(1 << 11)));
+    let scaled = |codes, gain| _mm256_mulhi_epi16(codes, _mm256_set1_epi16(gain));
+    let offset = |i: usize| _mm256_set1_epi16(c.offset[i] - 1);
+    let (u, v) = (centred(u), centred(v));
+    let green = _mm256_add_epi16(scaled(u, c.u_green), scaled(v, c.v_green));
+    Differences {
+        red: _mm256_add_epi16(scaled(v, c.v_red), offset(0)),
+        green: _mm256_add_epi16(green, offset(1)),
+        blue: _mm256_add_epi16(scaled(u, c.u_blue), offset(2)),
+    }
+}
+
+/// Luma's part, from samples in the upper halves of 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn luma(samples: __m256i, c: &YuvToRgb) -> __m256i {
+    _mm256_mulhi_epi16(_mm256_srli_epi16::<1>(samples), _mm256_set1_epi16(c.y))
+}
+
+/// As in the scalar loop, in order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn channel_of(values: &[i16; LANES]) -> __m256i {
+    let one = _mm256_set1_epi16(1);
+    let [some, others] = [load_at::<0>(values), load_at::<16>(values)].map(|v| _mm256_sub_epi16(v, one));
+    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(nearest(some), nearest(others)))
+}
+
+/// As in the scalar loop, from 1 less: multiplying rounds halves up, and what is odd but for one half gets there only with 1 more.
+/// What lies outside 0 to 255 is for packing to clamp.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn nearest(less: __m256i) -> __m256i {
+    const SHIFT: i32 = RGB_UNIT.trailing_zeros() as i32;
+    let odd = _mm256_and_si256(_mm256_srli_epi16::<SHIFT>(less), _mm256_set1_epi16(1));
+    _mm256_mulhrs_epi16(_mm256_add_epi16(less, odd), _mm256_set1_epi16(i16::MAX / RGB_UNIT + 1))
+}
+
+/// Three channels as pixels.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_interleaved(a: __m256i, b: __m256i, c: __m256i, out: &mut [u8; 3 * LANES]) {
+    let third = |places: &[[u8; 16]; 3]| {
+        let [a, b, c] = [(a, places[0]), (b, places[1]), (c, places[2])]
+            .map(|(channel, from)| _mm256_shuffle_epi8(channel, load_twice(&from)));
+        _mm256_or_si256(a, _mm256_or_si256(b, c))
+    };
+    // Shuffles stay within halves: these are the first, second and third 16 bytes of the first 48 and of the last 48.
+    let [x, y, z] = [third(&PLACES[0]), third(&PLACES[1]), third(&PLACES[2])];
+    let [first, second, last] = out.as_chunks_mut().0 else { return };
+    store(_mm256_permute2x128_si256::<0x20>(x, y), first);
+    store(_mm256_permute2x128_si256::<0x30>(z, x), second);
+    store(_mm256_permute2x128_si256::<0x31>(y, z), last);
+}
+
+#[inline]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 #[target_feature(enable = "avx2")]
-fn nearest(values: &[i16; LANES]) -> __m128i {
-    const SHIFT: i32 = RGB_UNIT.trailing_zeros() as i32;
-    let eight = |from: usize| {
-        // SAFETY: eight of the array's sixteen values, from the first or the ninth on; the load needs no alignment.
-        let values = unsafe { _mm_loadu_si128(values.as_ptr().add(from).cast()) };
-        let odd = _mm_and_si128(_mm_srai_epi16::<SHIFT>(values), _mm_set1_epi16(1));
-        let sum = _mm_add_epi16(values, _mm_add_epi16(_mm_set1_epi16(RGB_UNIT / 2 - 1), odd));
-        _mm_srai_epi16::<SHIFT>(sum)
-    };
-    _mm_packus_epi16(eight(0), eight(8))
+fn load_bytes(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: an array of 32 bytes; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
+#[target_feature(enable = "avx2")]
+fn load_twice(bytes: &[u8; 16]) -> __m256i {
+    // SAFETY: an array of 16 bytes; the load needs no alignment.
+    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+/// Sixteen values, from number `AT` on.
+#[inline]
+#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
+#[target_feature(enable = "avx2")]
+fn load_at<const AT: usize>(values: &[i16]) -> __m256i {
+    let values: &[i16; 16] = values[AT..].first_chunk().expect("sixteen values");
+    // SAFETY: an array of 32 bytes; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+#[inline]
+#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
+#[target_feature(enable = "avx2")]
+fn store(vector: __m256i, bytes: &mut [u8; 32]) {
+    // SAFETY: an array of 32 bytes; the store needs no alignment.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) };
 }

@@ -2,10 +2,12 @@
 //!
 //! In: rows of samples and tables. Out: rows of floats, or bytes of the tensor. `scalar` is the specification;
 //! another level is one file with the same functions. The level is chosen once, at run time, by what the processor
-//! has; the environment variable `VIDMILL_SIMD` (`scalar` or `avx2`) pins one.
+//! has; the environment variable `VIDMILL_SIMD` (`scalar`, `avx2` or `avx512`) pins one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod taps;
 #[cfg(test)]
@@ -13,7 +15,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-pub(crate) use scalar::YuvRow;
+pub(crate) use scalar::{HalfRow, YuvRow};
 pub(crate) use taps::Taps;
 
 /// `value * gain + bias`.
@@ -44,6 +46,21 @@ pub(crate) struct YuvToRgb {
     pub(crate) v_green: i16,
     pub(crate) u_blue: i16,
     pub(crate) offset: [i16; 3],
+}
+
+impl YuvToRgb {
+    /// What gives B, G, R where U and V have changed places.
+    pub(crate) fn reversed(&self) -> Self {
+        let Self { y, v_red, u_green, v_green, u_blue, offset: [red, green, blue] } = *self;
+        Self {
+            y,
+            v_red: u_blue,
+            u_green: v_green,
+            v_green: u_green,
+            u_blue: v_red,
+            offset: [blue, green, red],
+        }
+    }
 }
 
 /// Where the bits of a sample stand in their two bytes.
@@ -88,6 +105,8 @@ enum Set {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 /// An instruction set level that this processor has: only [`Level::all`] and [`Level::best`] make one.
@@ -101,6 +120,10 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         if avx2::is_available() {
             levels.push(Self(Set::Avx2));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_available() {
+            levels.push(Self(Set::Avx512));
         }
         levels
     }
@@ -120,12 +143,19 @@ impl Level {
             })
         })
     }
+    /// Whether [`Level::convert_pixels`] is quicker than the steps that it stands for. The plain loop is not: compilers vectorise the
+    /// steps, but not all of them in one.
+    pub(crate) fn converts_at_once(self) -> bool {
+        self.0 != Set::Scalar
+    }
     /// The name that `VIDMILL_SIMD` knows it by.
     pub(crate) fn name(self) -> &'static str {
         match self.0 {
             Set::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
         }
     }
 }
@@ -142,6 +172,9 @@ macro_rules! dispatch {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: `Set::Avx2` is made in `Level::all` alone, after `avx2::is_available`.
                     Set::Avx2 => unsafe { avx2::$name($($arg),*) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: as above, after `avx512::is_available`.
+                    Set::Avx512 => unsafe { avx512::$name($($arg),*) },
                 }
             }
         )*}
@@ -166,4 +199,5 @@ dispatch! {
     store_f16(values: &[f32], out: &mut [u8]);
     store_u8(values: &[f32], out: &mut [u8]);
     store_pixels(lines: [&[i16]; 3], out: &mut [u8]);
+    convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]);
 }

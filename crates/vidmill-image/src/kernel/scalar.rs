@@ -156,6 +156,34 @@ pub(crate) fn yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec
     }
 }
 
+/// A row of 8-bit luma, and codes of the chroma that every two columns share, with a sample more at both ends.
+#[derive(Clone, Copy)]
+pub(crate) struct HalfRow<'a> {
+    pub(crate) y: &'a [u8],
+    pub(crate) u: &'a [i16],
+    pub(crate) v: &'a [i16],
+    /// As in [`double_single`].
+    pub(crate) before: i16,
+    pub(crate) after: i16,
+}
+
+/// Pixels of bytes from a row as it is decoded: what [`codes_u8`], [`double_single`], [`yuv_to_rgb`] and [`store_pixels`] give,
+/// in one step.
+#[inline(always)]
+pub(crate) fn convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
+    let HalfRow { y, u, v, before, after } = row;
+    let pixels = out.as_chunks_mut::<3>().0;
+    for (k, (pixels, y)) in pixels.chunks_mut(2).zip(y.chunks(2)).enumerate() {
+        let [u, v] = [u, v].map(|line| {
+            let (left, middle, right) = (line[k], line[k + 1], line[k + 2]);
+            [lerp(middle, left, before), lerp(middle, right, after)]
+        });
+        for (i, (pixel, &y)) in pixels.iter_mut().zip(y).enumerate() {
+            *pixel = rgb(c, i16::from(y) << 4, u[i], v[i]).map(nearest);
+        }
+    }
+}
+
 /// Interpolates a line at every tap.
 #[inline(always)]
 pub(crate) fn resample(line: &[f32], taps: &Taps, out: &mut [f32]) {

@@ -47,6 +47,23 @@ fn same<T: Clone + PartialEq + std::fmt::Debug>(
     Ok(())
 }
 
+/// Pixels by way of lines of full width.
+fn pixels_in_steps(y: &[u8], chroma: [&[i16]; 2], eighths: (i16, i16), c: &YuvToRgb, bgr: bool) -> Vec<u8> {
+    let (plain, n) = (Level(Set::Scalar), y.len());
+    let mut wide: [Vec<i16>; 3] = std::array::from_fn(|_| vec![0; n.next_multiple_of(2)]);
+    plain.codes_u8(Between::new(y, y, 0.0), &mut wide[0]);
+    for (line, wide) in chroma.into_iter().zip(&mut wide[1..]) {
+        plain.double_single(line, eighths.0, eighths.1, wide);
+    }
+    let row = YuvRow { y: &wide[0], u: &wide[1], v: &wide[2] };
+    let mut lines: [Vec<i16>; 3] = std::array::from_fn(|_| vec![0; n]);
+    plain.yuv_to_rgb(Between::new(row, row, 0.0), c, &mut lines);
+    let order: [usize; 3] = if bgr { [2, 1, 0] } else { [0, 1, 2] };
+    let mut pixels = vec![0; 3 * n];
+    plain.store_pixels(order.map(|i| &lines[i][..]), &mut pixels);
+    pixels
+}
+
 proptest! {
     #[test]
     fn reading_is_the_same(n in 1usize..200, seed: u32, weight in 0f32..1.0, bits in 9u8..=16, shift in 0u8..8) {
@@ -79,6 +96,21 @@ proptest! {
         let (g, b) = (floats(n, !seed), floats(n, seed ^ 5));
         same(floats(n, seed), |level, out| level.map_line(Affine { gain: 1.2, bias: -18.6 }, norm, out))?;
         same(floats(n, seed), |level, out| level.rgb_to_gray([0.299, 0.587, 0.114], norm, out, &g, &b))?;
+    }
+
+    #[test]
+    fn pixels_are_the_same_at_once_and_in_steps(
+        n in 1usize..200, seed: u32, eighths in prop_oneof![Just((0, 4)), (0i16..=4, 0i16..=4)], bgr: bool,
+    ) {
+        let c = YuvToRgb { y: 19_076, v_red: 13_075, u_green: -3209, v_green: -6660, u_blue: 16_525, offset: [-595, -594, -590] };
+        let (y, (before, after)) = (bytes(n, seed), eighths);
+        let [u, v] = [!seed, seed ^ 5].map(|seed| line(n.div_ceil(2) + 2, seed, 4080));
+        let ([first, second], matrix) = if bgr { ([&v, &u], c.reversed()) } else { ([&u, &v], c) };
+        let row = HalfRow { y: &y, u: first, v: second, before, after };
+        same(vec![0; 3 * n], |level, out| level.convert_pixels(row, &matrix, out))?;
+        let mut found = vec![0; 3 * n];
+        Level(Set::Scalar).convert_pixels(row, &matrix, &mut found);
+        prop_assert_eq!(found, pixels_in_steps(&y, [&u, &v], eighths, &c, bgr));
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Preprocess {
         self.kind == Kind { format, size, color, rotation }
     }
 
-    /// Name of the instruction set level in use: `scalar` or `avx2`. All levels give the same bytes.
+    /// Name of the instruction set level in use: `scalar`, `avx2` or `avx512`. All levels give the same bytes.
     pub fn simd_level(&self) -> &'static str {
         self.level.name()
     }
@@ -229,8 +229,8 @@ impl Preprocess {
     /// Decoded pixels are pixels of the tensor.
     fn run_plain(&mut self, planes: &Planes<'_>, out: &mut [u8]) {
         for k in 0..self.reader.count() {
-            let lines = self.reader.rgb(self.level, planes, k);
-            self.writer.pixels(self.level, lines, k, out);
+            let (order, row) = self.writer.pixels(k, out);
+            self.reader.pixels(self.level, planes, k, order, row);
         }
     }
 

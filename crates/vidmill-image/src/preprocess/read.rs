@@ -1,6 +1,6 @@
 //! From planes to normalised lines at the model's resolution.
 
-use crate::kernel::{Affine, Between, BitPlace, Level, Position, RGB_UNIT, Taps, YuvRow, YuvToRgb};
+use crate::kernel::{Affine, Between, BitPlace, HalfRow, Level, Position, RGB_UNIT, Taps, YuvRow, YuvToRgb};
 use crate::{ChannelOrder, PixelFormat, Planes, TensorSpec};
 
 use super::Kind;
@@ -53,20 +53,23 @@ impl Reader {
     pub(super) fn count(&self) -> usize {
         self.rows.len()
     }
-    /// Whether every value of a line is one of the picture's, and nothing but the matrix lies between: then there is [`Self::rgb`].
+    /// Whether every value of a line is one of the picture's, and nothing but the matrix lies between: then there is [`Self::pixels`].
     pub(super) fn is_plain(&self, spec: &TensorSpec) -> bool {
         let Way::Yuv(yuv) = &self.way else { return false };
         let is_same = spec.scale == 1.0 && spec.mean == [0.0; 3] && spec.std == [1.0; 3];
         is_same && yuv.taps.are_all(yuv.width) && self.rows.iter().all(|row| row.weight == 0.0)
     }
-    /// Line `k` of a plain picture, R, G, B in steps of 1 / [`RGB_UNIT`]. (Of any other, nothing.)
-    pub(super) fn rgb(&mut self, level: Level, planes: &Planes<'_>, k: usize) -> [&[i16]; 3] {
-        match &mut self.way {
-            Way::Direct(_) => [&[]; 3],
-            Way::Yuv(yuv) => {
-                yuv.rgb(level, planes, self.rows[k]);
-                yuv.rgb.each_ref().map(|line| &line[..yuv.width])
-            }
+    /// Line `k` of a plain picture as pixels of bytes, R, G, B in this order. (Of any other, nothing.)
+    pub(super) fn pixels(
+        &mut self,
+        level: Level,
+        planes: &Planes<'_>,
+        k: usize,
+        order: [usize; 3],
+        out: &mut [u8],
+    ) {
+        if let Way::Yuv(yuv) = &mut self.way {
+            yuv.pixels(level, planes, self.rows[k], order, out);
         }
     }
     /// Line `k` as normalised R, G, B (or luma, in the first).
@@ -191,6 +194,38 @@ impl Yuv {
         }
     }
 
+    /// A line as pixels of bytes, nothing of it resampled.
+    fn pixels(
+        &mut self,
+        level: Level,
+        planes: &Planes<'_>,
+        row: Position,
+        order: [usize; 3],
+        out: &mut [u8],
+    ) {
+        match self.widen {
+            Widen::Double { before, after }
+                if level.converts_at_once()
+                    && self.chroma[0].step == 1
+                    && planes.format.sample_bytes() == 1 =>
+            {
+                self.blend_chroma(level, planes, row.index);
+                let [u, v] = self.chroma.map(|component| self.blended[component.plane - 1].as_slice());
+                let half = HalfRow { y: plane_row(planes, 0, row.index), u, v, before, after };
+                match order {
+                    [2, ..] => {
+                        level.convert_pixels(HalfRow { u: v, v: u, ..half }, &self.matrix.reversed(), out);
+                    }
+                    _ => level.convert_pixels(half, &self.matrix, out),
+                }
+            }
+            _ => {
+                self.rgb(level, planes, row);
+                level.store_pixels(order.map(|line| &self.rgb[line][..self.width]), out);
+            }
+        }
+    }
+
     /// R, G, B of a line, at full width.
     fn rgb(&mut self, level: Level, planes: &Planes<'_>, row: Position) {
         let last = self.chroma_rows.len() - 1;
@@ -205,22 +240,34 @@ impl Yuv {
         level.yuv_to_rgb(rows, &self.matrix, &mut self.rgb);
     }
 
+    /// Chroma codes of luma row `y`, as wide as chroma is.
+    fn blend_chroma(&mut self, level: Level, planes: &Planes<'_>, y: usize) {
+        let step = self.chroma[0].step;
+        for plane in 1..planes.format.plane_count() {
+            let blended = &mut self.blended[plane - 1];
+            codes(level, planes, chroma_rows(planes, plane, self.chroma_rows[y]), &mut blended[step..]);
+            repeat_ends(blended, step);
+        }
+    }
+
     /// Y, U and V codes of luma row `y`, at full width.
     fn row(&mut self, level: Level, planes: &Planes<'_>, y: usize, i: usize) {
-        let [luma, chroma @ ..] = &mut self.wide[i];
         let row = plane_row(planes, 0, y);
-        codes(level, planes, Between::new(row, row, 0.0), luma);
-        let (at, step) = (self.chroma_rows[y], self.chroma[0].step);
-        for plane in 1..planes.format.plane_count() {
-            let [a, b] = neighbours(planes, plane, at);
-            let rows = Between::new(a, b, at.weight);
-            if matches!(self.widen, Widen::Not) {
-                codes(level, planes, rows, &mut chroma[plane - 1]);
-                continue;
+        codes(level, planes, Between::new(row, row, 0.0), &mut self.wide[i][0]);
+        if matches!(self.widen, Widen::Not) {
+            for plane in 1..planes.format.plane_count() {
+                codes(
+                    level,
+                    planes,
+                    chroma_rows(planes, plane, self.chroma_rows[y]),
+                    &mut self.wide[i][plane],
+                );
             }
-            codes(level, planes, rows, &mut self.blended[plane - 1][step..]);
-            repeat_ends(&mut self.blended[plane - 1], step);
+            return;
         }
+        self.blend_chroma(level, planes, y);
+        let [_, chroma @ ..] = &mut self.wide[i];
+        let step = self.chroma[0].step;
         for (c, (component, wide)) in self.chroma.iter().zip(chroma).enumerate() {
             let line = &self.blended[component.plane - 1];
             match &self.widen {
@@ -235,6 +282,12 @@ impl Yuv {
             }
         }
     }
+}
+
+/// The two rows of a chroma plane that a position lies between, the nearer one told.
+fn chroma_rows<'a>(planes: &Planes<'a>, plane: usize, at: Position) -> Between<&'a [u8]> {
+    let [a, b] = neighbours(planes, plane, at);
+    Between::new(a, b, at.weight)
 }
 
 /// 12-bit codes between two rows of samples.

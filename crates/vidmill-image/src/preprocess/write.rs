@@ -94,11 +94,12 @@ impl Writer {
         self.element == ElementType::U8 && matches!(self.arrangement, Arrangement::Interleaved(_))
     }
 
-    /// Writes a whole row of R, G, B in the steps that the kernels have them in.
-    pub(super) fn pixels(&self, level: Level, lines: [&[i16]; 3], row: usize, out: &mut [u8]) {
-        if let Arrangement::Interleaved(order) = &self.arrangement {
-            let bytes = self.width * 3;
-            level.store_pixels(order.map(|line| lines[line]), &mut out[row * bytes..(row + 1) * bytes]);
+    /// The bytes of a whole row of pixels, and the order of R, G, B in each. (Of any other tensor, nothing.)
+    pub(super) fn pixels<'a>(&self, row: usize, out: &'a mut [u8]) -> ([usize; 3], &'a mut [u8]) {
+        let bytes = self.width * 3;
+        match self.arrangement {
+            Arrangement::Interleaved(order) => (order, &mut out[row * bytes..(row + 1) * bytes]),
+            Arrangement::Planar(_) => ([0; 3], &mut []),
         }
     }
 
