@@ -158,6 +158,18 @@ def test_many_arrays_through_few_slots_are_never_mixed_up():
             assert len(got) == size and (got == number % 251).all()
 
 
+def test_results_stay_what_they_are_while_anybody_has_a_part_of_them():
+    with vidmill.Pool(work.same, 2, slots=3) as pool:
+        parts = []
+        for number, got in enumerate(pool.imap([np.full(50_000, number % 251, np.uint8)] for number in range(300))):
+            parts.append(got[0][100:200] if number % 3 else got[0].reshape(500, 100))
+            del got
+            if number % 7 == 0:
+                parts[number // 2] = None
+        held = [(number, part) for number, part in enumerate(parts) if part is not None]
+        assert len(held) > 200 and all((part == number % 251).all() for number, part in held)
+
+
 def test_memory_that_is_not_there_is_refused():
     with pytest.raises(MemoryError, match="MiB are free"):
         vidmill.Pool(work.same, 1, item_bytes=1 << 50)
