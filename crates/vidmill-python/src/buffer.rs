@@ -104,6 +104,12 @@ impl Lender {
     }
 }
 
+/// Whether somebody beside the owner of this one reference holds the object.
+pub fn is_held_by_others<T>(_attached: Python<'_>, object: &Py<T>) -> bool {
+    // SAFETY: the object is alive, since `object` holds it, and the interpreter is attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) > 1 }
+}
+
 /// The bytes of an object of Python's, which lends them. Who gave the object must not change them meanwhile: as ever in Python,
 /// a thread that does makes them a mixture of old and new.
 pub struct Borrowed(PyBuffer<u8>);

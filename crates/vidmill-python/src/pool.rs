@@ -12,12 +12,12 @@ use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PySlice, PyTuple};
 use vidmill::pool::{
     Deliver, Envelope, Executor, Failure, Input, Policy, Printer, Processes, Slots, StartError, Worker,
 };
 
-use crate::buffer::Borrowed;
+use crate::buffer::{Borrowed, is_held_by_others};
 use crate::command::python_program;
 use crate::error::{self, WorkerError};
 use crate::parcel::{Answer, Body, Item, Layout, SMALL};
@@ -66,6 +66,16 @@ pub struct Workers {
     /// With the slots that it wants; they carry nothing.
     engine: Mutex<Option<(Engine, Slots)>>,
     counter: Arc<Counter>,
+    /// As many as there are slots.
+    spare: Mutex<Spare>,
+}
+
+/// Memory that results were copied to. What nobody else holds any more is used again: its pages are there, which the system
+/// would have to find and clear for new memory, and that takes longer than the copy.
+#[derive(Default)]
+struct Spare {
+    arrays: VecDeque<Py<PyArray1<u8>>>,
+    most: usize,
 }
 
 /// Where envelopes are handed out and answers come in.
@@ -116,6 +126,7 @@ impl Workers {
             ..Policy::default()
         };
         let counter = Arc::new(Counter::default());
+        let spare = Mutex::new(Spare { arrays: VecDeque::new(), most: slots });
         let memory = || -> PyResult<()> {
             for number in 0..slots {
                 let mut envelope = Envelope::new().map_err(|error| cannot("open shared memory", &error))?;
@@ -151,7 +162,7 @@ impl Workers {
         let deliver: Arc<Deliver<Ticket, Answer>> =
             Arc::new(move |ticket, result| desk.arrive(Arrived { ticket, result }));
         py.detach(|| engine.attach(&small, 0, deliver)).map_err(cannot_start)?;
-        Ok(Self { owner: std::process::id(), engine: Mutex::new(Some((engine, small))), counter })
+        Ok(Self { owner: std::process::id(), engine: Mutex::new(Some((engine, small))), counter, spare })
     }
 
     /// Hands over a call: a pickle and its buffers. `number` comes back with its answer. While no envelope is free it waits, or
@@ -211,6 +222,9 @@ impl Workers {
                 self.counter.close();
             }
         });
+        // Freed without the lock: nobody knows what else an array's end leads to.
+        let spare = std::mem::take(&mut lock(&self.spare).arrays);
+        drop(spare);
         Ok(())
     }
 
@@ -265,7 +279,7 @@ impl Workers {
         let Arrived { ticket: Ticket { number, mut envelope }, result } = arrived;
         let parts = match result {
             Ok(answer) => {
-                let parts = copy_out(py, &answer, &mut envelope.envelope);
+                let parts = self.copy_out(py, &answer, &mut envelope.envelope);
                 if answer.kept {
                     envelope.envelope.leave_there();
                 }
@@ -282,6 +296,79 @@ impl Workers {
             }
             Err(error) => (number, py.None(), error.value(py), PyList::empty(py)).into_pyobject(py),
         }
+    }
+}
+
+impl Workers {
+    /// The parts of an answer, in memory that NumPy has made: arrays over it own it and can be written.
+    fn copy_out<'py>(
+        &self,
+        py: Python<'py>,
+        answer: &Answer,
+        envelope: &mut Envelope,
+    ) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
+        let mut read = |at: usize, out: &mut [u8]| match &answer.body {
+            Body::Here(body) => {
+                out.copy_from_slice(body.get(at..at.checked_add(out.len())?)?);
+                Some(())
+            }
+            Body::InEnvelope(_) => envelope.read_back(at, out),
+        };
+        let bytes = match &answer.body {
+            // No worker could say why.
+            Body::Here(body) if body.is_empty() => return Ok(Vec::new()),
+            Body::Here(body) => body.len(),
+            Body::InEnvelope(bytes) => *bytes,
+        };
+        let broken =
+            || WorkerError::new_err("the worker's answer makes no sense; please report this as a bug");
+        let ranges =
+            Layout::read(bytes, &mut read).ok().and_then(|layout| layout.ranges()).ok_or_else(broken)?;
+        let mut parts = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let part = self.memory(py, range.len())?;
+            let mut bytes = part.try_readwrite()?;
+            let out = bytes.as_slice_mut()?;
+            let copied =
+                if out.len() > SMALL { py.detach(|| read(range.start, out)) } else { read(range.start, out) };
+            copied.ok_or_else(broken)?;
+            drop(bytes);
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+}
+
+impl Workers {
+    /// An array of so many bytes whose contents are still to be written.
+    fn memory<'py>(&self, py: Python<'py>, bytes: usize) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        if bytes <= SMALL {
+            return empty(py, bytes);
+        }
+        // Without the lock: making an object may collect garbage, which may be anything, this pool's last user too.
+        let mut spare = std::mem::take(&mut *lock(&self.spare));
+        let array = spare.array(py, bytes);
+        *lock(&self.spare) = spare;
+        array
+    }
+}
+
+impl Spare {
+    fn array<'py>(&mut self, py: Python<'py>, bytes: usize) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let fits = |array: &Py<PyArray1<u8>>| {
+            let is_enough = (bytes..=bytes.saturating_mul(2)).contains(&array.bind(py).len().unwrap_or(0));
+            // Arrays over this one hold it.
+            is_enough && !is_held_by_others(py, array)
+        };
+        let whole = match self.arrays.iter().position(fits).and_then(|place| self.arrays.remove(place)) {
+            Some(array) => array.into_bound(py),
+            None => empty(py, bytes)?,
+        };
+        if self.arrays.len() >= self.most {
+            self.arrays.pop_front();
+        }
+        self.arrays.push_back(whole.clone().unbind());
+        Ok(whole.get_item(PySlice::new(py, 0, isize::try_from(bytes)?, 1))?.cast_into()?)
     }
 }
 
@@ -307,41 +394,6 @@ fn fill(envelope: &mut Envelope, layout: &Layout, parts: &[&[u8]]) -> std::io::R
     let mut body = vec![0; layout.bytes];
     layout.write_to(parts, &mut body);
     Ok(Body::Here(body))
-}
-
-/// The parts of an answer, in memory that NumPy has made: arrays over it own it and can be written.
-fn copy_out<'py>(
-    py: Python<'py>,
-    answer: &Answer,
-    envelope: &mut Envelope,
-) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
-    let mut read = |at: usize, out: &mut [u8]| match &answer.body {
-        Body::Here(body) => {
-            out.copy_from_slice(body.get(at..at.checked_add(out.len())?)?);
-            Some(())
-        }
-        Body::InEnvelope(_) => envelope.read_back(at, out),
-    };
-    let bytes = match &answer.body {
-        // No worker could say why.
-        Body::Here(body) if body.is_empty() => return Ok(Vec::new()),
-        Body::Here(body) => body.len(),
-        Body::InEnvelope(bytes) => *bytes,
-    };
-    let broken = || WorkerError::new_err("the worker's answer makes no sense; please report this as a bug");
-    let ranges = Layout::read(bytes, &mut read).ok().and_then(|layout| layout.ranges()).ok_or_else(broken)?;
-    let mut parts = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        let part = empty(py, range.len())?;
-        let mut bytes = part.try_readwrite()?;
-        let out = bytes.as_slice_mut()?;
-        let copied =
-            if out.len() > SMALL { py.detach(|| read(range.start, out)) } else { read(range.start, out) };
-        copied.ok_or_else(broken)?;
-        drop(bytes);
-        parts.push(part);
-    }
-    Ok(parts)
 }
 
 /// An array whose contents are still to be written. NumPy makes it, which keeps memory that it had before.

@@ -46,6 +46,11 @@ def pack(value: object, *, by_value: bool = False) -> Packed:
     return pickled, [buffer.raw() for buffer in buffers]
 
 
+def has_cloudpickle() -> bool:
+    """Whether functions can be sent whole."""
+    return _cloudpickle() is not None
+
+
 def _dumps(value: object, keep: Callable[[pickle.PickleBuffer], Any]) -> bytes:
     if "torch" not in sys.modules:
         return pickle.dumps(value, protocol=5, buffer_callback=keep)

@@ -17,7 +17,7 @@ from multiprocessing import process, spawn
 from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
-from vidmill._pickling import pack
+from vidmill._pickling import has_cloudpickle, pack
 from vidmill._pool_worker import RAISED
 from vidmill._vidmill import WorkerError, Workers
 
@@ -524,6 +524,11 @@ def _main() -> tuple[dict[str, Any], bool]:
 def _whole(value: object, by_value: bool) -> bytes:
     """Pickled in one piece."""
     is_from_main = by_value and _is_from_main(value)
+    if is_from_main and not has_cloudpickle():
+        raise pickle.PicklingError(
+            f"workers cannot import {getattr(value, '__qualname__', value)!r} from what is no file: pip install cloudpickle to send "
+            "what a notebook or a command line defines, or define it in a module"
+        )
     pickled, buffers = pack(value, by_value=is_from_main)
     return pickled if not buffers else pickle.dumps(pickle.loads(pickled, buffers=buffers))
 
@@ -531,7 +536,7 @@ def _whole(value: object, by_value: bool) -> bytes:
 def _is_from_main(value: object) -> bool:
     while isinstance(value, functools.partial):
         value = value.func
-    return getattr(value, "__module__", "__main__") == "__main__"
+    return getattr(value, "__module__", None) == "__main__"
 
 
 def _at_least(name: str, value: int, least: int) -> int:

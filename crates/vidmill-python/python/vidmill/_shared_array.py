@@ -87,6 +87,9 @@ class SharedArray:
         if any(size < 0 for size in sizes):
             raise ValueError(f"shape={sizes}: sizes are 0 or more")
         kind = np.dtype(dtype)
+        if kind.subdtype is not None:
+            kind, further = kind.subdtype
+            sizes += further
         if kind.hasobject:
             raise TypeError(f"an array of {kind} cannot be shared: objects belong to one process")
         need_memory(_bytes(sizes, kind))
@@ -200,14 +203,14 @@ def _described(dtype: np.dtype[Any]) -> str:
 
 
 def _dtype(described: str) -> np.dtype[Any]:
-    def told(value: Any) -> Any:
-        """JSON knows no tuples: fields are tuples in a list, and so are subarrays' shapes."""
-        if not isinstance(value, list):
-            return value
-        return [tuple(told(part) if isinstance(part, list) and number == 1 else tuple(part) if isinstance(part, list) else part
-                      for number, part in enumerate(field)) for field in value]
+    return np.lib.format.descr_to_dtype(_fields(json.loads(described)))
 
-    return np.lib.format.descr_to_dtype(told(json.loads(described)))
+
+def _fields(told: Any) -> Any:
+    """JSON knows no tuples: a field is [name, type] or [name, type, shape], and a type may have fields itself."""
+    if isinstance(told, str):
+        return told
+    return [(name, _fields(kind), *map(tuple, shape)) for name, kind, *shape in told]
 
 
 def _open(handle: SharedArrayHandle, readonly: bool) -> int:
@@ -290,16 +293,12 @@ class _Server:
             os.close(self.file)
 
     def answer(self, connection: socket.socket) -> None:
-        if _peer(connection) not in (self.owner_user(), 0):
+        if _peer(connection) not in (os.getuid(), 0):
             return
         try:
             socket.send_fds(connection, [self.told], [self.file], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:  # it has gone already
             pass
-
-    @staticmethod
-    def owner_user() -> int:
-        return os.getuid()
 
     def end(self) -> None:
         if os.getpid() == self.owner:
