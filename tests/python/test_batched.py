@@ -2,7 +2,6 @@
 
 import array
 import collections
-import doctest
 import itertools
 
 import numpy as np
@@ -139,9 +138,3 @@ def test_a_model_is_a_predictor(models):
     whole = vidmill.run_inference(model, batch)
     [only] = vidmill.batched([batch[0]], model, 1)
     assert whole.keys() == only.keys() and all(np.array_equal(whole[name][0], only[name]) for name in only)
-
-
-@pytest.mark.parametrize("module", [vidmill._batched, vidmill._shared_array])
-def test_examples_are_true(module):
-    failed, attempted = doctest.testmod(module)
-    assert attempted and not failed

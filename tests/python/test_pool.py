@@ -625,6 +625,24 @@ def test_nothing_outlives_the_program(tmp_path, how, number, code):
     wait_until(lambda: not living(mark))
 
 
+def test_ctrl_c_does_not_wait_for_workers_that_start(tmp_path):
+    path = script(tmp_path, """
+        import time, vidmill
+        class Slow:
+            def __init__(self): time.sleep(30)
+            def __call__(self): pass
+        if __name__ == "__main__":
+            print("ready", flush=True)
+            vidmill.Pool(Slow, 2)
+    """)
+    with subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=5)
+    assert process.returncode == -signal.SIGINT and told.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_nothing_leaks_from_one_pool_to_the_next():
     def descriptors():
         return len(os.listdir("/proc/self/fd"))

@@ -137,13 +137,10 @@ def test_detections_as_others_take_them(models, pictures, monkeypatch):
     assert theirs.xyxy is found.xyxy and theirs.data["class_name"] is found.class_name
 
 
-def test_any_object_with_the_two_methods_is_a_predictor(models):
+def test_any_object_that_predicts_is_a_predictor(models):
     class Own:
-        def __call__(self, batch):
+        def predict(self, batch):
             return {}
-
-        def detect(self, images, *, format="rgb"):
-            return []
 
     assert isinstance(Own(), vidmill.Predictor)
     assert isinstance(vidmill.load(models / "yolov8.onnx"), vidmill.Predictor)

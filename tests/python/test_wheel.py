@@ -99,6 +99,7 @@ def test_its_metadata_say_what_it_needs(wheel):
         "numpy>=1.26",
         "onnxruntime>=1.24 ; extra == 'cpu'",
         "onnxruntime-gpu>=1.24 ; extra == 'gpu'",
+        "torch>=2.4 ; extra == 'torch'",
     ]
     assert tags["Tag"].startswith("cp311-abi3-linux_") and tags["Root-Is-Purelib"] == "false"
     assert dict(commands["console_scripts"]) == {"vidmill": "vidmill._command:main"}

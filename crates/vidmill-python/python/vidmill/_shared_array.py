@@ -59,7 +59,10 @@ class SharedArray:
 
     def __init__(self, file: int, shape: tuple[int, ...], dtype: np.dtype[Any], *, name: str | None, readonly: bool) -> None:
         """Use `create` or `attach`. Takes over the descriptor `file`."""
-        self.shape, self.dtype, self.name, self.readonly = shape, dtype, name, readonly
+        self.shape: tuple[int, ...] = shape
+        self.dtype: np.dtype[Any] = dtype
+        self.name: str | None = name
+        self.readonly: bool = readonly
         self._file = file
         self._close = weakref.finalize(self, os.close, file)
         prot = mmap.PROT_READ if readonly else mmap.PROT_READ | mmap.PROT_WRITE
