@@ -10,6 +10,7 @@ class Detector:
     """YOLOv8's layers at 320 x 320; vidmill decodes the outputs."""
 
     task = "yolov8"
+    names = tuple(f"class{number}" for number in range(80))
     input = vidmill.Input(size=(320, 320))
 
     def __init__(self) -> None:
