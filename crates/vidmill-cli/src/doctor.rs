@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vidmill::infer::runtime::onnxruntime;
 use vidmill::video;
 
-use crate::Workers;
+use crate::Programs;
 use crate::args::DoctorArgs;
 use crate::exit_status::ExitStatus;
 
@@ -63,8 +63,8 @@ struct Problem {
     remedy: String,
 }
 
-pub fn doctor(args: &DoctorArgs, workers: &Workers) -> ExitStatus {
-    let report = examine(args, &workers.python.path);
+pub fn doctor(args: &DoctorArgs, programs: &Programs) -> ExitStatus {
+    let report = examine(args, &programs.python.path);
     if args.json {
         match serde_json::to_string_pretty(&report) {
             Ok(text) => show!("{text}"),

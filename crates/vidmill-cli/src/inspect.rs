@@ -10,17 +10,17 @@ use vidmill::video::{self, Probe};
 
 use crate::args::InspectArgs;
 use crate::exit_status::ExitStatus;
-use crate::{Workers, complain, complain_with_hints, plan};
+use crate::{Programs, complain, complain_with_hints, plan};
 
-/// `workers` are what worker processes run.
-pub fn inspect(args: &InspectArgs, workers: Workers) -> ExitStatus {
+/// `programs` are what worker processes run.
+pub fn inspect(args: &InspectArgs, programs: Programs) -> ExitStatus {
     if let Err(error) = plan::check_model(&args.path) {
         complain(&error);
         return ExitStatus::Usage;
     }
     let (load, task) = (plan::load(&args.device, None), plan::task(&args.task));
     let described = if runs_in_python(&args.path) {
-        vidmill::describe_foreign(&args.path, &load, &task, workers.python)
+        vidmill::describe_foreign(&args.path, &load, &task, programs.python)
     } else if args.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
         Model::open(&args.path, &load).map(|model| model.description().clone()).map_err(RunError::from)
     } else {

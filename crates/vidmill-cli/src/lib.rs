@@ -41,14 +41,14 @@ use crate::exit_status::ExitStatus;
 
 /// What worker processes run.
 #[derive(Clone, Debug)]
-pub struct Workers {
+pub struct Programs {
     /// Calls [`vidmill::serve_worker`].
     pub native: Program,
     /// For models that run in Python: calls [`vidmill::serve_foreign`].
     pub python: Program,
 }
 
-impl Default for Workers {
+impl Default for Programs {
     /// This program, and the Python that is found.
     fn default() -> Self {
         Self { native: Program::this(Vec::new()), python: python::program() }
@@ -57,8 +57,8 @@ impl Default for Workers {
 
 /// Runs the command to its end. To be called once in a process.
 ///
-/// `args` begin with the program's name. `workers` are what worker processes run, where that is not the running program itself.
-pub fn main(args: impl IntoIterator<Item = OsString>, workers: Option<Workers>) -> ExitCode {
+/// `args` begin with the program's name. `programs` are what worker processes run, where that is not the running program itself.
+pub fn main(args: impl IntoIterator<Item = OsString>, programs: Option<Programs>) -> ExitCode {
     if vidmill::is_worker() {
         begin_log(false);
         return vidmill::serve_worker();
@@ -74,9 +74,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>, workers: Option<Workers>) 
     };
     begin_log(matches!(&cli.command, Command::Run(args) if args.quiet));
     let status = match cli.command {
-        Command::Run(args) => run::run(&args, &typed, workers),
-        Command::Inspect(args) => inspect::inspect(&args, workers.unwrap_or_default()),
-        Command::Doctor(args) => doctor::doctor(&args, &workers.unwrap_or_default()),
+        Command::Run(args) => run::run(&args, &typed, programs),
+        Command::Inspect(args) => inspect::inspect(&args, programs.unwrap_or_default()),
+        Command::Doctor(args) => doctor::doctor(&args, &programs.unwrap_or_default()),
     };
     if show_failed() && status == ExitStatus::Ok { ExitStatus::Failed.into() } else { status.into() }
 }
@@ -87,7 +87,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, workers: Option<Workers>) 
 /// What the command would say about arguments that cannot be used.
 pub fn run_options(
     args: impl IntoIterator<Item = OsString>,
-    workers: Option<Workers>,
+    programs: Option<Programs>,
 ) -> Result<vidmill::Options, String> {
     let typed: Vec<OsString> = args.into_iter().collect();
     let cli = Cli::try_parse_from(&typed).map_err(|error| {
@@ -96,7 +96,7 @@ pub fn run_options(
         text.unwrap_or_default().trim_start_matches("error: ").to_owned()
     })?;
     match cli.command {
-        Command::Run(args) => plan::options(&args, &typed, workers),
+        Command::Run(args) => plan::options(&args, &typed, programs),
         _ => Err("only `vidmill run` has options of a run".to_owned()),
     }
 }

@@ -11,14 +11,14 @@ use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
 use vidmill::{Isolation, Options, OutputOptions};
 
-use crate::Workers;
+use crate::Programs;
 use crate::args::{DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
 
-/// What is to be run. `workers` are what worker processes run.
+/// What is to be run. `programs` are what worker processes run.
 ///
 /// # Errors
 /// When options do not fit each other.
-pub fn options(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> Result<Options, String> {
+pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -> Result<Options, String> {
     Ok(Options {
         sources: args.sources.clone(),
         model: args.model.clone(),
@@ -28,7 +28,7 @@ pub fn options(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> 
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
-        isolate: isolation(args, workers)?,
+        isolate: isolation(args, programs)?,
         resume: args.output.resume,
         command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
     })
@@ -51,7 +51,7 @@ pub fn check_model(model: &Path) -> Result<(), String> {
 }
 
 /// Whether and how workers are processes. Those that run Python always are.
-fn isolation(args: &RunArgs, workers: Option<Workers>) -> Result<Option<Isolation>, String> {
+fn isolation(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Isolation>, String> {
     check_model(&args.model)?;
     let in_python = runs_in_python(&args.model);
     let IsolationArgs { isolate, timeout, worker_memory, recycle } = args.isolation;
@@ -66,7 +66,7 @@ fn isolation(args: &RunArgs, workers: Option<Workers>) -> Result<Option<Isolatio
             None => Ok(None),
         };
     }
-    let Workers { native, python } = workers.unwrap_or_default();
+    let Programs { native, python } = programs.unwrap_or_default();
     Ok(Some(Isolation {
         program: if in_python { python } else { native },
         timeout: timeout.or(Isolation::default().timeout),

@@ -11,11 +11,11 @@ use crate::args::{ProgressMode, RunArgs};
 use crate::exit_status::ExitStatus;
 use crate::progress::Display;
 use crate::signals::Signals;
-use crate::{Workers, complain, complain_with_hints, plan};
+use crate::{Programs, complain, complain_with_hints, plan};
 
-/// `typed` is the command line, for the manifest; `workers` what worker processes run, unless it is this program.
-pub fn run(args: &RunArgs, typed: &[OsString], workers: Option<Workers>) -> ExitStatus {
-    let options = match plan::options(args, typed, workers) {
+/// `typed` is the command line, for the manifest; `programs` what worker processes run, unless it is this program.
+pub fn run(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -> ExitStatus {
+    let options = match plan::options(args, typed, programs) {
         Ok(options) => options,
         Err(error) => {
             complain(&error);

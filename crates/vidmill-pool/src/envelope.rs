@@ -176,9 +176,9 @@ pub struct Opened {
 }
 
 /// What a worker got, to be read for as long as it likes: its maker leaves it alone when it hears that it is kept.
-pub struct Letter(View);
+pub struct Contents(View);
 
-impl Deref for Letter {
+impl Deref for Contents {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         self.0.bytes()
@@ -190,7 +190,7 @@ impl Opened {
     ///
     /// # Errors
     /// When it is not there any more, or does not hold as much.
-    pub fn there(&mut self, label: &Label, bytes: usize) -> io::Result<Letter> {
+    pub fn there(&mut self, label: &Label, bytes: usize) -> io::Result<Contents> {
         let place = label.there.ok_or_else(|| io::Error::other("the envelope is empty"))?;
         let lent = match self.there.take().filter(|(inode, _)| *inode == place.inode) {
             Some((_, lent)) => lent,
@@ -203,7 +203,7 @@ impl Opened {
         let view =
             lent.view(0, bytes).ok_or_else(|| io::Error::other("the envelope is smaller than its item"))?;
         self.there = Some((place.inode, lent));
-        Ok(Letter(view))
+        Ok(Contents(view))
     }
 
     /// Writes `bytes` bytes to go back, by `write`, which is given where to put something.

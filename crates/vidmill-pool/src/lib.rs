@@ -59,7 +59,7 @@ mod supervisor;
 mod thread;
 
 pub use child::Program;
-pub use envelope::{Envelope, Label, Letter, Opened};
+pub use envelope::{Contents, Envelope, Label, Opened};
 pub use executor::{Batch, Cause, Deliver, Executor, Failure, Input, StartError, Wire, Worker};
 pub use machine::{need_memory, peak_memory};
 pub use message::WireError;

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 /// Bytes that do not move or change while somebody holds them.
 pub type Still = Arc<dyn Deref<Target = [u8]> + Send + Sync>;
 
-/// The bytes of a batch, to be read. They stay what they are while this lives, and whatever looks at them keeps it alive.
+/// Bytes of a batch or of a pool's arguments, to be read. They stay what they are while this lives, and whatever looks at them keeps it alive.
 #[pyclass(frozen, module = "vidmill")]
 pub struct View {
     whole: Still,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use pyo3::prelude::*;
 use vidmill::pool::Program;
-use vidmill_cli::Workers;
+use vidmill_cli::Programs;
 
 use crate::arguments;
 use crate::error::Failure;
@@ -33,8 +33,8 @@ fn native_program(py: Python<'_>) -> PyResult<Program> {
 }
 
 /// What worker processes run in place of the program that is running now, which is Python.
-pub fn workers(py: Python<'_>) -> PyResult<Workers> {
-    Ok(Workers { native: native_program(py)?, python: python_program(py, "vidmill._worker")? })
+pub fn programs(py: Python<'_>) -> PyResult<Programs> {
+    Ok(Programs { native: native_program(py)?, python: python_program(py, "vidmill._worker")? })
 }
 
 /// A fresh interpreter that calls `serve()` of a module of this package.
@@ -73,8 +73,8 @@ fn program(py: Python<'_>, args: Vec<OsString>) -> PyResult<Program> {
 /// Runs the command with these arguments, the program's name first; returns its exit code. Once in a process.
 #[pyfunction]
 pub fn command(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
-    let workers = workers(py)?;
-    Ok(number(py.detach(|| vidmill_cli::main(arguments, Some(workers)))))
+    let programs = programs(py)?;
+    Ok(number(py.detach(|| vidmill_cli::main(arguments, Some(programs)))))
 }
 
 /// The folder of ONNX Runtime's shared library, where that is known from Python.

@@ -63,11 +63,11 @@ impl Run {
     #[new]
     #[pyo3(signature = (arguments, writes, bar=None))]
     fn new(py: Python<'_>, arguments: Vec<OsString>, writes: bool, bar: Option<Py<PyAny>>) -> PyResult<Self> {
-        let workers = command::workers(py);
+        let programs = command::programs(py);
         let mut options =
-            vidmill_cli::run_options(arguments, workers.as_ref().ok().cloned()).map_err(Failure::Value)?;
+            vidmill_cli::run_options(arguments, programs.as_ref().ok().cloned()).map_err(Failure::Value)?;
         if options.isolate.is_some() {
-            workers?;
+            programs?;
         }
         if !writes {
             options.output.out = PathBuf::from(sink::NOWHERE);

@@ -43,7 +43,7 @@ pub(crate) enum Engine {
 fn likely_workers(load: &LoadOptions, cores: usize) -> usize {
     let one_is_enough = match load.device {
         Device::Cpu => false,
-        Device::Auto => std::path::Path::new("/dev/nvidiactl").exists(),
+        Device::Auto => Path::new("/dev/nvidiactl").exists(),
         Device::Cuda(_) | Device::TensorRt(_) | Device::OpenVino => true,
     };
     if one_is_enough { 1 } else { cores.div_ceil(load.threads.max(1)) }
@@ -207,7 +207,7 @@ pub fn describe_foreign(
     Ok(*description)
 }
 
-/// Room for a batch of results: at most 20 bytes a detection and what goes with each frame.
+/// Room for a usual batch of results; larger ones take a slower way.
 fn output_bytes(batch: usize, max_det: usize) -> usize {
     batch.saturating_mul(max_det.min(MOST_DETECTIONS).saturating_mul(24).saturating_add(1024))
 }

@@ -21,14 +21,17 @@ def as_array(value: Any) -> NDArray[Any]:
         return value
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         _check_device(value)
+        # PyTorch lends no tensor that is still to have a gradient.
+        lent = value.detach() if getattr(value, "requires_grad", False) else value
         try:
-            return np.from_dlpack(value)
+            return np.from_dlpack(lent)
         except (BufferError, RuntimeError, TypeError):
             # A type that DLPack or NumPy's side of it does not know; what follows may, or says why not.
             pass
     if not hasattr(value, "__array__") and not _is_buffer(value):
+        hint = ": np.stack() makes one of a list of arrays" if isinstance(value, list | tuple) else ""
         raise TypeError(
-            f"a NumPy array is needed, or what speaks DLPack, the buffer protocol or __array__, not {type(value)}"
+            f"a NumPy array is needed, or what speaks DLPack, the buffer protocol or __array__, not {type(value)}{hint}"
         )
     return np.asarray(value)
 

@@ -1,43 +1,33 @@
 """Batches: many items through a predictor that takes several at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidmill._arrays import as_array
+from vidmill._predictor import Predictor
+
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 K = TypeVar("K")
-
-_CPU = (1, 3)
-"""DLPack's devices whose memory the CPU reads: its own, and pinned by CUDA."""
-
-
-class Predicts(Protocol[R_co]):
-    """What has `predict`."""
-
-    def predict(self, batch: NDArray[Any], /) -> R_co:
-        """The outputs for one batch, whose first dimension counts its items."""
-        ...
-
 
 @overload
 def batched(
-    items: Iterable[Any], predictor: Predicts[list[R]] | Callable[[NDArray[Any]], list[R]], batch_size: int
+    items: Iterable[Any], predictor: Predictor[list[R]] | Callable[[NDArray[Any]], list[R]], batch_size: int
 ) -> Iterator[R]: ...
 @overload
 def batched(
     items: Iterable[Any],
-    predictor: Predicts[Mapping[K, Any]] | Callable[[NDArray[Any]], Mapping[K, Any]],
+    predictor: Predictor[Mapping[K, Any]] | Callable[[NDArray[Any]], Mapping[K, Any]],
     batch_size: int,
 ) -> Iterator[dict[K, Any]]: ...
 @overload
 def batched(
-    items: Iterable[Any], predictor: Predicts[Any] | Callable[[NDArray[Any]], Any], batch_size: int
+    items: Iterable[Any], predictor: Predictor[Any] | Callable[[NDArray[Any]], Any], batch_size: int
 ) -> Iterator[Any]: ...
 def batched(
-    items: Iterable[Any], predictor: Predicts[Any] | Callable[[NDArray[Any]], Any], batch_size: int
+    items: Iterable[Any], predictor: Predictor[Any] | Callable[[NDArray[Any]], Any], batch_size: int
 ) -> Iterator[Any]:
     """Runs a predictor on items in batches; yields one result for each item, in order.
 
@@ -72,7 +62,7 @@ def batched(
 def _batched(items: Iterator[Any], predict: Callable[[NDArray[Any]], Any], size: int) -> Iterator[Any]:
     buffer, filled = np.empty((0,)), 0
     for item in items:
-        array = _array(item)
+        array = as_array(item)
         if array.shape != buffer.shape[1:] or array.dtype != buffer.dtype or not len(buffer):
             if filled:
                 yield from _results(predict, buffer, filled)
@@ -136,7 +126,7 @@ def _tuple(kind: type[Any], values: list[Any]) -> Any:
 
 
 @overload
-def run_inference(predictor: Predicts[R], batch: Any) -> R: ...
+def run_inference(predictor: Predictor[R], batch: Any) -> R: ...
 @overload
 def run_inference(predictor: Callable[[NDArray[Any]], R], batch: Any) -> R: ...
 def run_inference(predictor: Any, batch: Any) -> Any:
@@ -152,10 +142,10 @@ def run_inference(predictor: Any, batch: Any) -> Any:
             has gaps or another order.
 
     Raises:
-        TypeError: It is no array of numbers, or lies in a device's memory.
-        ValueError: It has no first dimension.
+        TypeError: It is no array of numbers.
+        ValueError: It has no first dimension, or lies in a device's memory.
     """
-    array = _array(batch)
+    array = as_array(batch)
     if array.dtype.hasobject:
         raise TypeError(f"a batch is an array of numbers, not of {array.dtype}")
     if array.ndim == 0:
@@ -169,26 +159,6 @@ def _function(predictor: Any) -> Callable[[NDArray[Any]], Any]:
     if not callable(function):
         raise TypeError(f"a predictor has a method predict or can be called; {_kind(predictor)} has and can neither")
     return function  # type: ignore[no-any-return]
-
-
-def _array(value: Any) -> NDArray[Any]:
-    """As an array, without a copy."""
-    if isinstance(value, np.ndarray):
-        return value
-    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
-        device = value.__dlpack_device__()
-        if int(device[0]) not in _CPU:
-            raise TypeError(f"{_kind(value)} lies in the memory of a device: move it to the CPU's (.cpu())")
-        if not getattr(value, "requires_grad", False):
-            return np.from_dlpack(value)
-        return np.from_dlpack(value.detach())
-    if hasattr(value, "__array__"):
-        return np.asarray(value)
-    try:
-        return np.asarray(memoryview(value))
-    except (TypeError, ValueError):
-        hint = ": np.stack() makes one of a list of arrays" if isinstance(value, list | tuple) else ""
-        raise TypeError(f"an array is needed, not {_kind(value)}{hint}") from None
 
 
 def _kind(value: Any) -> str:

@@ -19,8 +19,8 @@ class Input:
     Frames go from the decoder's planes to this in one pass, in memory that the predictor reads without a copy.
     """
 
-    size: tuple[int, int] | None = None
-    """(width, height) in pixels; None is what the user says (imgsz), or 640 x 640."""
+    size: tuple[int, int] | int | None = None
+    """(width, height) in pixels, or one number for both; None is what the user says (imgsz), or 640 x 640."""
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Channels before or after the pixels: [n, 3, height, width] or [n, height, width, 3]."""
@@ -69,7 +69,8 @@ class Input:
     def shape(self) -> list[int | str]:
         """The dimensions as models tell theirs: names are any number."""
         channels = 1 if self.color == "gray" else 3
-        width, height = self.size or ("width", "height")
+        # Two numbers, or none, since it was made.
+        width, height = self.size if isinstance(self.size, tuple) else ("width", "height")
         batch = self.batch or "batch"
         return [batch, channels, height, width] if self.layout == "nchw" else [batch, height, width, channels]
 

@@ -17,7 +17,7 @@ from multiprocessing import process, spawn
 from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, overload
 
-from vidmill._pickling import has_cloudpickle, pack
+from vidmill._pickling import Packed, has_cloudpickle, pack
 from vidmill._pool_worker import RAISED
 from vidmill._vidmill import WorkerError, Workers
 
@@ -183,7 +183,10 @@ class Pool(Generic[R]):
     def submit(self, *args: Any, **kwargs: Any) -> concurrent.futures.Future[R]:
         """Hands a call over; waits while all slots are taken. What comes is a Future as concurrent.futures has it; it cannot be
         cancelled."""
-        return self._submit(args, kwargs, wait=not self._engine.is_here()) or self._put_off(args, kwargs)
+        future = self._submit(args, kwargs, wait=True)
+        if future is None:
+            raise ValueError("this pool is closed: make another one with vidmill.Pool(...)")
+        return future
 
     async def asubmit(self, *args: Any, **kwargs: Any) -> R:
         """The same in a coroutine (asyncio): returns the result. Waits for a slot without keeping the event loop; copying an item
@@ -249,12 +252,11 @@ class Pool(Generic[R]):
         if cancel_futures or os.getpid() != self._engine.owner:
             grace = 0.0
         if wait:
-            self._engine.finish(grace)
-            self._end()
+            self._finish(grace)
         else:
-            threading.Thread(target=self._finish_in_background, args=(grace,), name="vidmill-pool-end").start()
+            threading.Thread(target=self._finish, args=(grace,), name="vidmill-pool-end").start()
 
-    def _finish_in_background(self, grace: float | None) -> None:
+    def _finish(self, grace: float | None) -> None:
         self._engine.finish(grace)
         self._end()
 
@@ -310,15 +312,6 @@ class Pool(Generic[R]):
             future.pool = None
             future.set_exception(error)
             return future
-
-    def _put_off(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> concurrent.futures.Future[R]:
-        """For calls from a Future's callback, where waiting for room would keep room from being made."""
-        future: _PoolFuture[R] = _PoolFuture()
-        future.set_running_or_notify_cancel()
-        packed = pack((args, kwargs), by_value=self._by_value)
-        future.pool = self
-        self._engine.put_off(future, packed)
-        return future
 
     async def _asubmit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> concurrent.futures.Future[R]:
         loop = asyncio.get_running_loop()
@@ -382,7 +375,7 @@ class _Engine:
         self.native, self.owner = native, os.getpid()
         self.under_way: dict[int, _PoolFuture[Any]] = {}
         self.numbers = itertools.count()
-        self.later: deque[tuple[int, tuple[bytes, list[memoryview]]]] = deque()
+        self.later: deque[tuple[int, Packed]] = deque()
         self.waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self.collector = threading.Thread(target=self.collect, name="vidmill-pool", daemon=True)
         self.collector.start()
@@ -391,21 +384,20 @@ class _Engine:
         """Whether this is the collector's thread: then a Future's callback is running."""
         return threading.current_thread() is self.collector
 
-    def submit(self, future: _PoolFuture[Any], packed: tuple[bytes, list[memoryview]], wait: bool) -> bool:
+    def submit(self, future: _PoolFuture[Any], packed: Packed, wait: bool) -> bool:
         number = next(self.numbers)
         self.under_way[number] = future
         there = False
         try:
-            there = self.native.submit(number, *packed, wait)
+            # A Future's callback must not wait: it would keep room from being made.
+            there = self.native.submit(number, *packed, wait and not self.is_here())
+            if wait and not there and self.is_here():
+                self.later.append((number, packed))
+                there = True
         finally:
             if not there:
                 self.under_way.pop(number, None)
         return there
-
-    def put_off(self, future: _PoolFuture[Any], packed: tuple[bytes, list[memoryview]]) -> None:
-        number = next(self.numbers)
-        self.under_way[number] = future
-        self.later.append((number, packed))
 
     def room(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Is done when there may be room."""

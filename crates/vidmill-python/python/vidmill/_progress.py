@@ -1,6 +1,6 @@
 """How far a run has come: one line in a terminal, one output in a notebook.
 
-It is drawn where results are taken: before each, and some twenty times a second while one is waited for. A thread would move the
+It is drawn where results are taken: before each, and some ten times a second while one is waited for. A thread would move the
 line also while the caller works on a result, but just then the terminal is the caller's: a thread would write into a debugger's
 prompt. So between results the line stands still, and makes room for whatever is printed.
 """

@@ -130,7 +130,7 @@ def run(
         {'decoded': 250, 'skipped': 247, 'sampled': 3, 'ok': 3, 'failed': 0, 'dropped': 0}
 
     It is `vidmill run` within this process: the same records, the same memory. Work is done by threads that do not need
-    Python; when results are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
+    Python, or, where the model runs in Python, in worker processes; when results are not taken, the run waits. `async for result in run` is the same in a coroutine (asyncio).
 
     Ctrl-C, leaving the `with` block, `close()` and the end of the program finish what is in flight and close all outputs
     validly.

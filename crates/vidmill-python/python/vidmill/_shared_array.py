@@ -140,14 +140,14 @@ class SharedArray:
     def array(self) -> NDArray[Any]:
         """The array itself, [*shape] of dtype. What was taken from it stays valid after `close`."""
         if self._array is None:
-            raise ValueError("this shared array is closed")
+            raise ValueError("this shared array is closed: use it before close(), or attach again")
         return self._array
 
     @property
     def handle(self) -> SharedArrayHandle:
         """By which another process can attach, as long as this one has it open."""
         if self._array is None:
-            raise ValueError("this shared array is closed")
+            raise ValueError("this shared array is closed: use it before close(), or attach again")
         inode = os.fstat(self._file).st_ino
         return SharedArrayHandle(os.getpid(), self._file, inode, self.shape, _described(self.dtype))
 

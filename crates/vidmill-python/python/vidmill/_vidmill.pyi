@@ -252,7 +252,7 @@ class Run:
 
 @final
 class View:
-    """Bytes that an argument of a pool's function lies in, to be read."""
+    """Bytes of a batch or of a pool's arguments, to be read."""
 
     if sys.version_info >= (3, 12):
         def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -81,7 +81,7 @@ class Serving:
             raise PredictorError(f"{name}: `input` is a vidmill.Input, not a {type(self.input).__name__}")
         self.predictor = predictor
         # What vidmill's own classes know beside that.
-        self.file_metadata: Mapping[str, str] | None = getattr(predictor, "_file_metadata", None)
+        self.file_metadata: Mapping[str, str] | None = getattr(predictor, "_vidmill_metadata", None)
         asked = order["task"]["task"]
         self.task = asked if asked not in (None, "detect") else getattr(predictor, "task", None)
         self.gives_tensors = self.task not in (None, "outputs") or self.file_metadata is not None
@@ -119,7 +119,7 @@ class Serving:
             "precision": "unknown",
             "fallback": None,
         }
-        return json.dumps({"info": info, "runtime": runtime | getattr(self.predictor, "_runtime", {})})
+        return json.dumps({"info": info, "runtime": runtime | getattr(self.predictor, "_vidmill_runtime", {})})
 
     def try_out(self, shape: list[int]) -> str:
         """Its outputs for a batch of this shape, as JSON (a list of vidmill_infer::TensorInfo); batches will have this shape but for
@@ -199,7 +199,7 @@ def _torch_builder(file: Path) -> Build:
         if error.name != "torch":
             raise
         raise PredictorError(f"{error}; this Python is {sys.executable}") from None
-    return torch._builder(file)
+    return torch.builder(file)
 
 
 def _choices(build: Build, load: dict[str, Any], model: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class _Module:
     """Why that is no better one, where "auto" chose it."""
     precision: str
     """Of weights and inputs: "f32", "f16" or "bf16"."""
-    _file_metadata: dict[str, str]
+    _vidmill_metadata: dict[str, str]
 
     def __init__(self, path: StrPath, device: str, precision: str, threads: int) -> None:
         self.path = Path(path)
@@ -83,7 +83,7 @@ class _Module:
     __call__ = predict
 
     @property
-    def _runtime(self) -> dict[str, Any]:
+    def _vidmill_runtime(self) -> dict[str, Any]:
         """What really runs, for the manifest."""
         told = {"name": "torch", "version": torch.__version__, "provider": self.device}
         return told | {"precision": self.precision, "fallback": self.fallback}
@@ -127,8 +127,8 @@ class TorchScript(_Module):
             ) from error
         module.eval()
         self._module = module if self.precision == "f32" else module.to(self._dtype)
-        self._file_metadata = _metadata(self.path, extra)
-        self.input: Input = _declared(self._file_metadata)
+        self._vidmill_metadata = _metadata(self.path, extra)
+        self.input: Input = _declared(self._vidmill_metadata)
 
 
 class ExportedProgram(_Module):
@@ -163,11 +163,11 @@ class ExportedProgram(_Module):
             )
         module = program.module()
         self._module = module.to(self._device) if self._device.type != "cpu" else module
-        self._file_metadata = _metadata(self.path, extra)
+        self._vidmill_metadata = _metadata(self.path, extra)
         self.input: Input = _of_program(self.path, program)
 
 
-def _builder(path: Path) -> Callable[..., TorchScript | ExportedProgram]:
+def builder(path: Path) -> Callable[..., TorchScript | ExportedProgram]:
     """What loads the file, as its name's ending tells."""
     kind = ExportedProgram if path.suffix.lower() == ".pt2" else TorchScript
     return functools.partial(kind, path)
