@@ -82,6 +82,23 @@ class Run:
         return [record["frame"] for record in self.records]
 
 
+def shared_memory():
+    """The names of what lies in shared memory, but for what other programs' Python has there."""
+    foreign = ("sem.", "joblib", "torch_", "psm_")
+    return {name for name in os.listdir("/dev/shm") if not name.startswith(foreign)}
+
+
+def open_files():
+    """What this process's descriptors are open on."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # that of the listing itself
+            pass
+    return found
+
+
 def read_jsonl(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 

@@ -52,15 +52,10 @@ def wait_for(condition, seconds=30):
         time.sleep(0.005)
 
 
-def shared_memory():
-    """What lies in shared memory, but for the semaphores of other programs' Python."""
-    return {name for name in os.listdir("/dev/shm") if not name.startswith("sem.mp-")}
-
-
 def assert_nothing_left(run, shared_before, seconds=2):
     assert run.returncode is not None
     wait_for(lambda: not workers_of(run), seconds)
-    assert shared_memory() <= shared_before
+    assert support.shared_memory() <= shared_before
 
 
 def limited(what, most):
@@ -265,7 +260,7 @@ def chance(request):
 
 
 def test_killed_workers_cost_nothing(start, plain, chance, long_film, models, tmp_path):
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     command = (long_film, "--model", models / "yolov8_dynamic.onnx", "--imgsz", 320, "--conf", 0.6)
     whole = plain(*command)
     run = start(*command, "--out", out)
@@ -291,7 +286,7 @@ def test_workers_killed_one_after_the_other_cost_nothing(start, plain, chance, f
 
 def test_workers_that_are_always_killed_end_the_run(start, film, models, tmp_path):
     """When no worker ever lives to its first result, that is told."""
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     run = start(film, "--model", models / "yolov8.onnx", "--out", out)
     while run.poll() is None:
         send(signal.SIGKILL, children_of(run))
@@ -428,7 +423,7 @@ def test_a_memory_limit_that_no_worker_can_keep_is_told(vidmill, film, centernet
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_killing_the_run_leaves_nothing_and_it_can_go_on(vidmill, start, plain, long_film, models, tmp_path, name):
-    before, out = shared_memory(), tmp_path / name
+    before, out = support.shared_memory(), tmp_path / name
     command = (long_film, "--model", models / "yolov8.onnx", "--every", 4)
     whole = plain(*command, out=name)
     written = Path(f"{out}.partial.jsonl") if name.endswith(".parquet") else out
@@ -447,7 +442,7 @@ def test_killing_the_run_leaves_nothing_and_it_can_go_on(vidmill, start, plain, 
 
 
 def test_ending_the_run_while_workers_start_leaves_nothing(start, chance, long_film, models, tmp_path):
-    before = shared_memory()
+    before = support.shared_memory()
     for number in 12 * (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         run = start(long_film, "--model", models / "yolov8.onnx", "--out", tmp_path / "out.jsonl", start_new_session=True)
         time.sleep(chance.uniform(0, 0.1))
@@ -461,7 +456,7 @@ def test_ending_the_run_while_workers_start_leaves_nothing(start, chance, long_f
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_interrupted_at_any_moment_it_can_go_on(vidmill, start, plain, chance, long_film, models, tmp_path, number):
     """The signal goes to the whole group, as a terminal sends it."""
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     command = (long_film, "--model", models / "yolov8.onnx", "--out", out)
     whole = plain(*command[:-2])
     for turn in range(6):
@@ -488,7 +483,7 @@ def test_interrupted_at_any_moment_it_can_go_on(vidmill, start, plain, chance, l
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def test_a_second_signal_ends_it_at_once(start, flashes, models, tmp_path, number):
     """The first waits for what is in flight: here for a frame that never ends."""
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     run = start(flashes, "--model", models / "yolov8_hangs.onnx", "--out", out, start_new_session=True)
     wait_for(lambda: out.exists() and len(workers_of(run)) == WORKERS)
     time.sleep(1)
@@ -505,7 +500,7 @@ def test_a_second_signal_ends_it_at_once(start, flashes, models, tmp_path, numbe
 
 def test_a_reader_that_goes_away_leaves_nothing(start, long_film, models):
     """`vidmill run --isolate ... | head -1`"""
-    before = shared_memory()
+    before = support.shared_memory()
     run = start(long_film, "--model", models / "yolov8.onnx")
     assert json.loads(run.stdout.readline())["frame"] == 0
     run.stdout.close()
@@ -554,7 +549,7 @@ def test_workers_killed_at_their_start_are_replaced(start, plain, film, models, 
 
 
 def test_few_descriptors_are_enough_or_it_is_told(start, plain, film, models, tmp_path):
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     command = (film, "--model", models / "yolov8.onnx")
     codes = []
     for limit in range(12, 28, 3):
@@ -571,18 +566,18 @@ def test_few_descriptors_are_enough_or_it_is_told(start, plain, film, models, tm
 
 
 def test_slots_that_memory_is_too_small_for_are_told(vidmill, film, models, tmp_path):
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     many = ("--batch", 1024, "--imgsz", 4096)
     done = vidmill("run", film, "--model", models / "yolov8_dynamic.onnx", *many, *ISOLATE, "--out", out, timeout=20)
     assert done.code in (1, 2), done.err
     mib = (2 * WORKERS + 2) * 1024 * 3 * 4096 * 4096 * 4 // MIB
     assert f"{mib} MiB" in done.err and len(done.err.splitlines()) == 1, done.err
-    assert not out.exists() and shared_memory() <= before
+    assert not out.exists() and support.shared_memory() <= before
 
 
 def test_a_limit_on_file_size_is_told(start, film, models, tmp_path):
     """It holds for shared memory, too."""
-    before, out = shared_memory(), tmp_path / "out.jsonl"
+    before, out = support.shared_memory(), tmp_path / "out.jsonl"
     limit = limited(resource.RLIMIT_FSIZE, 100 << 10)
     run = start(film, "--model", models / "yolov8.onnx", "--out", out, preexec_fn=limit)
     _, message = run.communicate(timeout=20)
@@ -603,7 +598,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_ends_the_run_with_whole_records(start, plain, long_film, models, small_disk):
-    before, out = shared_memory(), small_disk / "out.jsonl"
+    before, out = support.shared_memory(), small_disk / "out.jsonl"
     command = (long_film, "--model", models / "yolov8.onnx", "--every", 4)
     run = start(*command, "--out", out)
     _, message = run.communicate(timeout=30)

@@ -1,5 +1,6 @@
 """What the tests of vidmill.Pool run in workers: apart from the tests, so that workers need not import pytest."""
 
+import dataclasses
 import os
 import signal
 import sys
@@ -151,3 +152,48 @@ def nested(number):
 
 def call(function, *args, **kwargs):
     return function(*args, **kwargs)
+
+
+def forks(number):
+    """Returns in a child as well, and late."""
+    child = os.fork()
+    result = np.full(2_000_000, number, np.int32)
+    if child:
+        time.sleep(0.01)
+    return result
+
+
+KEPT = []
+
+
+def keeps_buffer(buffer):
+    KEPT.append(buffer)
+    return [bytes(memoryview(kept))[:4] for kept in KEPT]
+
+
+def stops(_):
+    raise StopIteration("no more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Whose attributes cannot be set."""
+
+    number: int
+
+
+def raises_frozen(number):
+    raise Frozen(number)
+
+
+def _end():
+    raise SystemExit(3)
+
+
+class EndsWhoLoads:
+    def __reduce__(self):
+        return _end, ()
+
+
+def returns_what_ends(_):
+    return EndsWhoLoads()

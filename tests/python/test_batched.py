@@ -138,3 +138,18 @@ def test_a_model_is_a_predictor(models):
     whole = vidmill.run_inference(model, batch)
     [only] = vidmill.batched([batch[0]], model, 1)
     assert whole.keys() == only.keys() and all(np.array_equal(whole[name][0], only[name]) for name in only)
+
+
+def test_results_of_any_kind_that_look_at_the_batch_stay_what_they_are():
+    class Holder:
+        def __init__(self, part):
+            self.part = part
+
+    for wrap, read in [
+        (lambda batch: [Holder(part) for part in batch], lambda result: result.part),
+        (lambda batch: [memoryview(part) for part in batch], np.asarray),
+        (lambda batch: {"a": [[part] for part in batch]}, lambda result: result["a"][0]),
+        (lambda batch: batch, lambda result: result),
+    ]:
+        results = list(vidmill.batched((np.full(4, n) for n in range(7)), wrap, 2))
+        assert [int(read(result)[0]) for result in results] == list(range(7))

@@ -21,6 +21,7 @@ import numpy as np
 import pool_work as work
 import psutil
 import pytest
+import support
 import vidmill
 
 HERE = Path(__file__).parent
@@ -35,11 +36,11 @@ def nothing_left():
     """No test leaves a process, a file of shared memory, a descriptor or a thread."""
     def there():
         gc.collect()
-        return os.listdir("/dev/shm"), children(), len(os.listdir("/proc/self/fd")), threading.active_count()
+        return support.shared_memory(), children(), len(os.listdir("/proc/self/fd")), threading.active_count()
 
     before = there()
     yield
-    wait_until(lambda: there() == before, told=lambda: (before, there(), os.popen(f'ls -l /proc/{os.getpid()}/fd').read()))
+    wait_until(lambda: there() == before, told=lambda: (before, there(), support.open_files()))
 
 
 @pytest.fixture
@@ -657,3 +658,57 @@ def test_nothing_leaks_from_one_pool_to_the_next():
             for _ in range(10):
                 assert isinstance(pool.submit(work.keep, np.zeros(100_000)).exception(), vidmill.ViewKept)
     assert descriptors() == before
+
+
+def test_a_child_that_comes_back_does_not_answer():
+    with vidmill.Pool(work.forks, workers=1, slots=3) as pool:
+        for number, array in enumerate(pool.imap(range(40))):
+            assert (array == number).all()
+
+
+def test_a_callback_that_raises_anything_keeps_nobody_waiting(any_call):
+    """SystemExit, of all things, which concurrent.futures lets through."""
+    first = any_call.submit(time.sleep, 0.2)
+    first.add_done_callback(lambda _: sys.exit(1))
+    assert first.result(10) is None
+    assert any_call.submit(len, [1, 2]).result(10) == 2
+
+
+def test_a_future_that_its_holder_has_settled_keeps_nobody_waiting(any_call):
+    first = any_call.submit(time.sleep, 0.2)
+    first.set_result("mine")
+    assert any_call.submit(time.sleep, 0.3).result(10) is None and first.result() == "mine"
+
+
+def test_a_buffer_that_is_kept_never_changes():
+    with vidmill.Pool(work.keeps_buffer, workers=1, slots=1) as pool:
+        for letter in b"ABC":
+            with pytest.raises(vidmill.ViewKept):
+                pool.submit(pickle.PickleBuffer(bytes([letter]) * 100_000)).result(10)
+
+
+def test_exceptions_that_would_end_the_callers_loop_are_told():
+    with vidmill.Pool(work.stops, workers=1) as pool:
+        with pytest.raises(vidmill.WorkerError, match="StopIteration: no more"):
+            pool.submit(1).result(10)
+
+        async def awaited():
+            with pytest.raises(vidmill.WorkerError, match="StopIteration"):
+                await asyncio.wait_for(pool.asubmit(1), 10)
+
+        asyncio.run(awaited())
+
+
+def test_an_exception_that_cannot_be_made_again_is_told():
+    """Python cannot unpickle one whose attributes cannot be set."""
+    with vidmill.Pool(work.raises_frozen, workers=1) as pool:
+        for number in (7, 8):
+            error = pool.submit(number).exception(10)
+            assert isinstance(error, vidmill.WorkerError) and f"Frozen: {number}" in str(error)
+            assert "raises_frozen" in str(error.__cause__)
+
+
+def test_a_result_that_ends_who_loads_it_fails_alone():
+    with vidmill.Pool(work.returns_what_ends, workers=1) as pool:
+        for _ in range(2):
+            assert "SystemExit" in str(pool.submit(1).exception(10))

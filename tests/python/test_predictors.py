@@ -52,11 +52,6 @@ def model(name):
     return f"{FILE}:{name}"
 
 
-def shared_memory():
-    """What lies in shared memory, but for what other programs' Python leaves there."""
-    return {name for name in os.listdir("/dev/shm") if not name.startswith(("sem.", "joblib"))}
-
-
 def failed(results):
     return [result.frame for result in results if result.status == "failed"]
 
@@ -219,7 +214,7 @@ def test_killed_workers_cost_nothing_but_time(clips, models, monkeypatch, tmp_pa
         list(run)
     generator, kills, frames = random.Random(7), 0, 0
     next_kill = time.monotonic()
-    shared, own = shared_memory(), set(psutil.Process().children())
+    shared, own = support.shared_memory(), set(psutil.Process().children())
     with vidmill.run(clip, model("Network"), out=tmp_path / "own.jsonl", workers=2) as run:
         for result in run:
             frames += 1
@@ -232,7 +227,7 @@ def test_killed_workers_cost_nothing_but_time(clips, models, monkeypatch, tmp_pa
                 next_kill = time.monotonic() + generator.uniform(0.02, 0.3)
     assert kills >= 3 and frames == run.manifest["ledger"]["sampled"]
     assert (tmp_path / "own.jsonl").read_bytes() == (tmp_path / "native.jsonl").read_bytes()
-    assert shared_memory() <= shared and set(psutil.Process().children()) <= own
+    assert support.shared_memory() <= shared and set(psutil.Process().children()) <= own
 
 
 @pytest.mark.parametrize(

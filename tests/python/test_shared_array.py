@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from multiprocessing import resource_tracker
 import numpy as np
 import pool_work as work
 import pytest
+import support
 import vidmill
 from vidmill import SharedArray
 
@@ -30,7 +32,7 @@ def nothing_left():
     """No file of shared memory, no descriptor, no thread."""
     def there():
         gc.collect()
-        return os.listdir("/dev/shm"), len(os.listdir("/proc/self/fd")), threading.active_count()
+        return support.shared_memory(), len(os.listdir("/proc/self/fd")), threading.active_count()
 
     before = there()
     yield
@@ -221,3 +223,34 @@ def test_what_cannot_be_shared():
         SharedArray.create(1 << 50, np.uint8)
     with pytest.raises(ValueError, match="sizes are 0 or more"):
         SharedArray.create((2, -1))
+
+
+def test_a_named_array_that_nobody_holds_is_gone():
+    array = vidmill.SharedArray.create(10, "u1", name="vidmill-test-dropped")
+    del array
+    gc.collect()
+    wait_for_name("vidmill-test-dropped")
+
+
+def wait_for_name(name):
+    """Until the name is free: its thread ends a moment later."""
+    end = time.monotonic() + 3
+    while True:
+        try:
+            with vidmill.SharedArray.create(3, name=name):
+                return
+        except FileExistsError:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def test_a_default_timeout_of_sockets_is_not_its_own():
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.1)
+    try:
+        with vidmill.SharedArray.create(3, name="vidmill-test-timeout"):
+            time.sleep(0.4)
+            with vidmill.SharedArray.attach("vidmill-test-timeout") as other:
+                assert other.shape == (3,)
+    finally:
+        socket.setdefaulttimeout(before)

@@ -34,9 +34,21 @@ impl View {
     }
 
     /// How many look at the bytes now. An array and what was sliced from it are one.
-    pub fn looks(&self) -> usize {
+    fn looks(&self) -> usize {
         self.looks.load(SeqCst)
     }
+}
+
+/// Whether somebody still looks at the bytes, or could, now that the call they were lent for is over.
+pub fn are_looked_at(py: Python<'_>, views: &[Bound<'_, View>]) -> bool {
+    let looked_at =
+        |view: &Bound<'_, View>| view.get().looks() > 0 || is_held_by_others(py, view.as_unbound());
+    if !views.iter().any(looked_at) {
+        return false;
+    }
+    // It may be garbage that refers to itself, such as an exception with its traceback.
+    let collected = py.import("gc").and_then(|gc| gc.call_method0("collect"));
+    collected.is_err() || views.iter().any(looked_at)
 }
 
 #[pymethods]

@@ -89,6 +89,18 @@ pub fn serve_worker(py: Python<'_>) -> u8 {
     number(py.detach(|| vidmill_cli::main([OsString::from("vidmill-worker")], None)))
 }
 
+/// Ends this process if it is not the one that serves: a child that user code has forked and let come back must not answer in its
+/// parent's place.
+pub fn end_if_forked(py: Python<'_>, serving: u32) -> PyResult<()> {
+    if std::process::id() == serving {
+        return Ok(());
+    }
+    let said =
+        "a child that was forked in a worker came back: let it end by os._exit, or start a program instead\n";
+    py.import("sys")?.getattr("stderr")?.call_method1("write", (said,))?;
+    py.import("os")?.call_method1("_exit", (1,)).map(drop)
+}
+
 /// Rust does not tell an exit code's number, but compares.
 pub fn number(code: ExitCode) -> u8 {
     (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(1)

@@ -10,8 +10,8 @@ use vidmill::pool::Input;
 use vidmill::predictor::{ForeignModel, FramePredictor, Order, Predicted};
 
 use crate::arguments::from_json;
-use crate::buffer::View;
-use crate::command::number;
+use crate::buffer::{View, are_looked_at};
+use crate::command::{end_if_forked, number};
 
 /// Serves as a worker process; returns its exit code. `build` makes a `vidmill._worker.Serving` of an order.
 #[pyfunction]
@@ -58,19 +58,8 @@ impl FramePredictor for Foreign {
             let view = Bound::new(py, View::new(input.clone()))?;
             let taken =
                 self.predict_attached(py, &view, frames, batch, take).map_err(|error| describe(py, &error));
-            if std::process::id() != serving {
-                // A child that the predictor forked has come back: it must not answer in its parent's place.
-                if let Err(error) = &taken {
-                    let text = format!("in a forked child: {error}\n");
-                    py.import("sys")?.getattr("stderr")?.call_method1("write", (text,))?;
-                }
-                py.import("os")?.call_method1("_exit", (1,))?;
-            }
-            // What is left of an exception or a cycle is no look of the predictor's.
-            if view.get().looks() > 0 {
-                py.import("gc")?.call_method0("collect")?;
-            }
-            Ok(if view.get().looks() > 0 { Err(KEPT.to_owned()) } else { taken })
+            end_if_forked(py, serving)?;
+            Ok(if are_looked_at(py, std::slice::from_ref(&view)) { Err(KEPT.to_owned()) } else { taken })
         })?
     }
 }

@@ -4,11 +4,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyMemoryView};
 use vidmill::pool::{Input, Opened, Worker, serve};
 
-use crate::buffer::{Borrowed, Still, View};
-use crate::command::number;
+use crate::buffer::{Borrowed, Still, View, are_looked_at};
+use crate::command::{end_if_forked, number};
 use crate::parcel::{Answer, Body, Item, Layout, SMALL};
 
 /// The status of an answer that is an exception, as in `_pool_worker.py`.
@@ -24,7 +24,10 @@ pub fn serve_pool(py: Python<'_>, build: Py<PyAny>, refuse: Py<PyAny>) -> u8 {
             Python::attach(|py| {
                 let call = build.call1(py, (PyBytes::new(py, start),)).map_err(|error| words(py, &error))?;
                 let refuse = Arc::clone(&refuse);
-                Ok((PythonWorker { call, refuse, opened: Vec::new() }, Vec::new()))
+                Ok((
+                    PythonWorker { call, refuse, serving: std::process::id(), opened: Vec::new() },
+                    Vec::new(),
+                ))
             })
         })
     });
@@ -40,6 +43,8 @@ struct PythonWorker {
     /// `call(pickle, buffers)` returns a status, a pickle and its buffers.
     call: Py<PyAny>,
     refuse: Arc<Py<PyAny>>,
+    /// This process, if it is no child of it.
+    serving: u32,
     /// By the number of the envelope.
     opened: Vec<Opened>,
 }
@@ -82,7 +87,7 @@ impl PythonWorker {
             Err(error) => return self.refusal(py, "broken", Some(&error), item),
         };
         let done = self.call(py, &views, item);
-        let kept = is_looked_at(py, &views);
+        let kept = are_looked_at(py, &views);
         let mut answer = match done {
             Err(error) => self.refusal(py, "broken", Some(&error), item),
             Ok(answer) if kept && answer.status != RAISED => self.refusal(py, "kept", None, item),
@@ -114,7 +119,12 @@ impl PythonWorker {
 
     fn call<'py>(&mut self, py: Python<'py>, views: &[Bound<'py, View>], item: &Item) -> PyResult<Answer> {
         let (pickle, buffers) = views.split_first().ok_or_else(|| broken("an item without a pickle"))?;
-        let done = self.call.bind(py).call1((pickle, PyList::new(py, buffers)?))?;
+        // Who holds one of these looks at it.
+        let lend = |view: &Bound<'py, View>| PyMemoryView::from(view.as_any());
+        let buffers = buffers.iter().map(lend).collect::<PyResult<Vec<_>>>()?;
+        let done = self.call.bind(py).call1((lend(pickle)?, PyList::new(py, buffers)?));
+        end_if_forked(py, self.serving)?;
+        let done = done?;
         self.send(py, &done, item)
     }
 
@@ -144,17 +154,6 @@ impl PythonWorker {
         // Its pickle is empty, which the other side tells from any other.
         answer.unwrap_or(Answer { status: RAISED, kept: false, body: Body::Here(Vec::new()) })
     }
-}
-
-/// Whether somebody still looks at what the arguments lay in, now that the call is over.
-fn is_looked_at(py: Python<'_>, views: &[Bound<'_, View>]) -> bool {
-    let looked_at = || views.iter().any(|view| view.get().looks() > 0);
-    if !looked_at() {
-        return false;
-    }
-    // It may be garbage that refers to itself, such as an exception with its traceback.
-    let collected = py.import("gc").and_then(|gc| gc.call_method0("collect"));
-    collected.is_err() || looked_at()
 }
 
 fn broken(what: impl std::fmt::Display) -> PyErr {

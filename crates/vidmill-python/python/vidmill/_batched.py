@@ -1,5 +1,6 @@
 """Batches: many items through a predictor that takes several at once."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -65,34 +66,24 @@ def _batched(items: Iterator[Any], predict: Callable[[NDArray[Any]], Any], size:
         array = as_array(item)
         if array.shape != buffer.shape[1:] or array.dtype != buffer.dtype or not len(buffer):
             if filled:
-                yield from _results(predict, buffer, filled)
+                yield from _taken_apart(predict(buffer[:filled]), filled)
             buffer, filled = np.empty((size, *array.shape), array.dtype), 0
+        elif filled == 0 and sys.getrefcount(buffer) > _UNSHARED:
+            # A result that was given out, of whatever kind, is a view of it.
+            buffer = np.empty_like(buffer)
         buffer[filled] = array
         filled += 1
         # Neither an item nor its results are held while the next is waited for.
         del item, array
         if filled == size:
-            yield from _results(predict, buffer, filled)
+            yield from _taken_apart(predict(buffer[:filled]), filled)
             filled = 0
     if filled:
-        yield from _results(predict, buffer, filled)
+        yield from _taken_apart(predict(buffer[:filled]), filled)
 
 
-def _results(predict: Callable[[NDArray[Any]], Any], buffer: NDArray[Any], count: int) -> Iterator[Any]:
-    return iter(_taken_apart(_own(predict(buffer[:count]), buffer), count))
-
-
-def _own(output: Any, buffer: NDArray[Any]) -> Any:
-    """The same without anything that the next batch would overwrite."""
-    if isinstance(output, np.ndarray):
-        return output.copy() if np.may_share_memory(output, buffer) else output
-    if isinstance(output, Mapping):
-        return {name: _own(value, buffer) for name, value in output.items()}
-    if isinstance(output, tuple):
-        return _tuple(type(output), [_own(value, buffer) for value in output])
-    if isinstance(output, list):
-        return [_own(value, buffer) for value in output]
-    return output
+_UNSHARED = 2
+"""References to what nobody else holds, as sys.getrefcount counts: the variable, and its own argument."""
 
 
 def _taken_apart(output: Any, count: int) -> list[Any]:

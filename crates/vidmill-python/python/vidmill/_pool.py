@@ -10,6 +10,7 @@ import os
 import pickle
 import queue
 import threading
+import traceback
 import weakref
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -406,12 +407,16 @@ class _Engine:
         return waiter
 
     def collect(self) -> None:
-        while (answers := self.native.take()) is not None:
-            while answers:
-                number, status, pickled, buffers = answers.pop(0)
-                _settle(self.under_way.pop(number, None), status, pickled, buffers)
-                del pickled, buffers  # nothing is kept while waiting
-            self.go_on()
+        try:
+            while (answers := self.native.take()) is not None:
+                while answers:
+                    number, status, pickled, buffers = answers.pop(0)
+                    _settle(self.under_way.pop(number, None), status, pickled, buffers)
+                    del pickled, buffers  # nothing is kept while waiting
+                self.go_on()
+        except BaseException as error:  # noqa: BLE001: nobody must wait for what nobody collects
+            _report(error)
+            self.native.close()
         self.later.clear()
         for number in list(self.under_way):
             _settle(self.under_way.pop(number), None, WorkerError("the pool was shut down before this item was done"), [])
@@ -455,24 +460,41 @@ class _Engine:
 
 
 def _settle(future: _PoolFuture[Any] | None, status: int | None, pickled: Any, buffers: list[Any]) -> None:
+    """Tells an item's outcome. Whatever comes of that, the next one is settled, too."""
     if future is None:
         return
+    value, failure = None, None
     try:
         if status is None:
-            raise pickled
-        if pickled is None:
-            raise WorkerError("the worker could not say what became of the item")
-        value = pickle.loads(pickled, buffers=buffers)
-        if status == RAISED:
-            error, text = value
-            error.__cause__ = RemoteTraceback(text) if text else error.__cause__
-            raise error
-    except BaseException as error:  # noqa: BLE001: it is this item's
-        error.__traceback__ = None
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+            failure = pickled
+        elif pickled is None:
+            failure = WorkerError("the worker could not say what became of the item")
+        else:
+            value = pickle.loads(pickled, buffers=buffers)
+            if status == RAISED:
+                failure, text = value
+                if text:
+                    BaseException.__setattr__(failure, "__cause__", RemoteTraceback(text))
+    except Exception as error:  # noqa: BLE001: it is this item's
+        failure = error
+    except BaseException as error:  # noqa: BLE001: it is the item's, and not the program's
+        failure = WorkerError(f"the result cannot be unpickled: {traceback.format_exception_only(error)[-1].strip()}")
+    try:
+        if failure is None:
+            future.set_result(value)
+        else:
+            future.set_exception(BaseException.with_traceback(failure, None))
+    except concurrent.futures.InvalidStateError:  # whoever has it has set it by himself
+        pass
+    except BaseException as error:  # noqa: BLE001: a callback's
+        _report(error)
     future.pool = None
+
+
+def _report(error: BaseException) -> None:
+    """As of a thread's own exception."""
+    args = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(args))
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

@@ -67,8 +67,8 @@ class _Calls:
             return RAISED, *_exception(error, self.by_value)
         try:
             return DONE, *pack(result, by_value=self.by_value)
-        except Exception as error:
-            error.add_note(f"in a worker of vidmill.Pool, whose result ({type(result).__qualname__}) is to be sent back")
+        except BaseException as error:
+            BaseException.add_note(error, f"in a worker of vidmill.Pool, whose result ({type(result).__qualname__}) is to be sent back")
             return RAISED, *_exception(error, self.by_value)
 
 
@@ -89,16 +89,17 @@ def _exception(error: BaseException, by_value: bool) -> Packed:
     """An exception and its traceback; lets go of all that its frames hold."""
     # What was called, without what calls it here.
     text = "".join(traceback.format_exception(_without_this(error)))
-    if not isinstance(error, Exception):
-        told: Exception = WorkerError(f"the function raised {type(error).__qualname__}: {error}")
-    else:
-        told = error
+    # What would end the caller's program, or its iteration, is told instead.
+    told: BaseException = error
+    if not isinstance(error, Exception) or isinstance(error, StopIteration | StopAsyncIteration):
+        told = WorkerError(f"the function raised {traceback.format_exception_only(error)[-1].strip()}")
     traceback.clear_frames(error.__traceback__)
-    error.__traceback__ = None
+    BaseException.with_traceback(error, None)
     try:
         packed = pack((told, text), by_value=by_value)
-        pickle.loads(packed[0], buffers=packed[1])
-    except Exception:  # what is sent must be sure to arrive
+        if not isinstance(pickle.loads(packed[0], buffers=packed[1])[0], Exception):
+            raise TypeError("its pickle is no exception")
+    except BaseException:  # what is sent must be sure to arrive
         described = traceback.format_exception_only(error)[-1].strip()
         packed = pack((WorkerError(f"{described} (the exception itself cannot be sent)"), text))
     return packed

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
@@ -108,6 +109,7 @@ class SharedArray:
         shared = cls(file, sizes, kind, name=name, readonly=False)
         if name is not None:
             shared._server = _Server(name, file, sizes, kind)
+            weakref.finalize(shared, shared._server.end)
         return shared
 
     @classmethod
@@ -279,21 +281,23 @@ class _Server:
             raise
         self.socket.listen()
         # Of its own, so that it cannot be another's when the array is closed in the middle of an answer.
-        self.file = os.dup(file)
+        self.file, self.has_ended = os.dup(file), False
+        # Whatever the program's default is.
+        self.socket.settimeout(None)
         _servers.add(self)
         thread = threading.Thread(target=self.serve, name="vidmill-array", daemon=True)
         thread.start()
 
     def serve(self) -> None:
-        try:
-            while True:
+        while not self.has_ended:
+            try:
                 connection, _ = self.socket.accept()
-                with connection:
-                    self.answer(connection)
-        except OSError:  # it was ended
-            pass
-        finally:
-            os.close(self.file)
+            except OSError:  # it was ended, or there are no descriptors left for now
+                time.sleep(0 if self.has_ended else 0.05)
+                continue
+            with connection:
+                self.answer(connection)
+        os.close(self.file)
 
     def answer(self, connection: socket.socket) -> None:
         if _peer(connection) not in (os.getuid(), 0):
@@ -304,6 +308,7 @@ class _Server:
             pass
 
     def end(self) -> None:
+        self.has_ended = True
         if os.getpid() == self.owner:
             try:
                 self.socket.shutdown(socket.SHUT_RDWR)
@@ -319,6 +324,7 @@ def _after_fork() -> None:
     """A fork serves nothing: it must not keep names that nobody answers for."""
     for server in list(_servers):
         server.socket.close()
+        os.close(server.file)
     _servers.clear()
 
 
