@@ -429,7 +429,13 @@ where
             }
             Err(error) => {
                 let path = self.program.path.display();
-                let reason = format!("cannot start the worker process {path}: {error}");
+                let remedy = match Errno::from_io_error(&error) {
+                    Some(Errno::MFILE) => {
+                        "; use fewer workers or slots, or allow more open files (ulimit -n)"
+                    }
+                    _ => "",
+                };
+                let reason = format!("cannot start the worker process {path}: {error}{remedy}");
                 self.supervisor.cannot_spawn(seat, reason, Instant::now(), &mut self.actions);
             }
         }

@@ -486,7 +486,7 @@ fn without_descriptors_the_pool_says_so() {
     let refused = refused.expect("refused").to_string();
     assert!(refused.contains("Too many open files"), "{refused}");
     let failure = failure.expect("no worker is left").to_string();
-    assert!(failure.contains("Too many open files"), "{failure}");
+    assert!(failure.contains("Too many open files") && failure.contains("ulimit -n"), "{failure}");
 }
 
 fn with_as_many_kills_as_asked() {
