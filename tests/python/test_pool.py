@@ -308,7 +308,7 @@ def test_a_class_is_made_once_a_worker():
     with pytest.raises(vidmill.WorkerError, match="^ValueError: a counter needs a step$") as raised:
         vidmill.Pool(work.Counter, 2, args=(0,), kwargs={"step": 0})
     assert "in __init__" in str(raised.value.__cause__)
-    with pytest.raises(vidmill.WorkerError, match="Neither has neither __call__ nor predict"):
+    with pytest.raises(vidmill.WorkerError, match="Neither has neither predict nor __call__"):
         vidmill.Pool(work.Neither)
     with pytest.raises(TypeError, match=r"functools\.partial"):
         vidmill.Pool(work.same, args=(1,))

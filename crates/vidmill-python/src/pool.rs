@@ -479,13 +479,8 @@ impl Counter {
 }
 
 fn seconds(name: &str, seconds: f64) -> PyResult<Duration> {
-    let wrong = |_| PyValueError::new_err(format!("{name}={seconds}: give a number of seconds above 0"));
-    Duration::try_from_secs_f64(seconds).map_err(wrong).and_then(|time| {
-        if time.is_zero() {
-            return Err(PyValueError::new_err(format!("{name}={seconds}: give a number of seconds above 0")));
-        }
-        Ok(time)
-    })
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| PyValueError::new_err(format!("{name}={seconds}: give a number of seconds above 0")))
 }
 
 fn closed() -> PyErr {

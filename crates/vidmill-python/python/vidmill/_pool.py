@@ -79,8 +79,8 @@ class Pool(Generic[R]):
 
     Args:
         function: What is called with each item: a function of a module or of the script; or, with cloudpickle installed, any. Or a
-            class, of which each worker makes one object when it starts; that is called if it can be (`__call__`), else its
-            `predict` is.
+            class, of which each worker makes one object when it starts; its `predict` is called if it has one, else it itself is
+            (`__call__`).
         workers: Processes; by default as many as there are CPUs for this process.
         timeout: Seconds that one item may take before its worker is killed; by default any time.
         retries: How often an item is tried again that its worker died of: of a crash, the timeout, memory. Exceptions are never

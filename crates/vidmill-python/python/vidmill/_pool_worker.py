@@ -45,12 +45,12 @@ def _prepare(main: dict[str, Any]) -> None:
 
 
 def _callable(instance: Any) -> Callable[..., Any]:
-    if callable(instance):
-        return instance  # type: ignore[no-any-return]
     predict = getattr(instance, "predict", None)
     if callable(predict):
         return predict  # type: ignore[no-any-return]
-    raise TypeError(f"{type(instance).__qualname__} has neither __call__ nor predict, one of which is called for each item")
+    if callable(instance):
+        return instance  # type: ignore[no-any-return]
+    raise TypeError(f"{type(instance).__qualname__} has neither predict nor __call__, one of which is called for each item")
 
 
 class _Calls:
