@@ -126,12 +126,12 @@ class Counter:
             raise ValueError("a counter needs a step")
         self.count, self.step = start, step
 
-    def __call__(self, _):
+    def predict(self, _):
         self.count += self.step
         return self.count
 
-    def predict(self, _):
-        raise AssertionError("it can be called")
+    def __call__(self, _):
+        raise AssertionError("it predicts")
 
 
 class Predicts:

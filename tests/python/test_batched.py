@@ -125,6 +125,7 @@ def test_one_batch_of_whatever_lends_its_memory():
         ([numbers, numbers], TypeError, r"not <class 'list'>: np\.stack"),
         (np.array(["a", None]), TypeError, "an array of numbers, not of object"),
         (np.float32(3), ValueError, "first dimension"),
+        (np.ma.masked_array(numbers, numbers > 2), TypeError, "masked array.*filled"),
     ]:
         with pytest.raises(error, match=words):
             vidmill.run_inference(Recorder(), batch)

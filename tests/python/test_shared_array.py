@@ -225,6 +225,12 @@ def test_what_cannot_be_shared():
         SharedArray.create((2, -1))
 
 
+def test_more_than_there_could_be_is_a_memory_error():
+    for shape in [(2**40, 2**40), (2**50,)]:
+        with pytest.raises(MemoryError):
+            vidmill.SharedArray.create(shape)
+
+
 def test_a_named_array_that_nobody_holds_is_gone():
     array = vidmill.SharedArray.create(10, "u1", name="vidmill-test-dropped")
     del array

@@ -17,6 +17,8 @@ def as_array(value: Any) -> NDArray[Any]:
         TypeError: It is none of these.
         ValueError: It lies in the memory of another device.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("a masked array has numbers that are none: fill it first, array.filled(0)")
     if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):

@@ -165,8 +165,8 @@ class Pool(Generic[R]):
                 pickle.dumps(started),
                 workers=count,
                 slots=places,
-                item_bytes=_at_least("item_bytes", item_bytes, 0),
-                result_bytes=_at_least("result_bytes", result_bytes, 0),
+                item_bytes=_at_least("item_bytes", item_bytes, 0, 2**62),
+                result_bytes=_at_least("result_bytes", result_bytes, 0, 2**62),
                 timeout=timeout,
                 retries=_at_least("retries", retries, 0),
                 worker_memory=_bytes(worker_memory),
@@ -553,17 +553,17 @@ def _is_from_main(value: object) -> bool:
     return getattr(value, "__module__", None) == "__main__"
 
 
-def _at_least(name: str, value: int, least: int) -> int:
+def _at_least(name: str, value: int, least: int, most: int = 2**31 - 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name}={value!r}: an integer is needed")
-    if value < least:
-        raise ValueError(f"{name}={value}: at least {least} is needed")
+    if not least <= value <= most:
+        raise ValueError(f"{name}={value}: {least} to {most} is expected")
     return value
 
 
 def _bytes(size: int | str | None) -> int | None:
     if not isinstance(size, str):
-        return None if size is None else _at_least("worker_memory", size, 1)
+        return None if size is None else _at_least("worker_memory", size, 1, 2**62)
     text = size.strip().upper().removesuffix("B").removesuffix("I")
     factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(text[-1:], 1)
     try:

@@ -91,6 +91,8 @@ class SharedArray:
         if any(size < 0 for size in sizes):
             raise ValueError(f"shape={sizes}: sizes are 0 or more")
         kind = np.dtype(dtype)
+        if _bytes(sizes, kind) >= 2**62:
+            raise MemoryError(f"shape={sizes}: as many bytes cannot be had")
         if kind.subdtype is not None:
             kind, further = kind.subdtype
             sizes += further
