@@ -4,6 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::SinkError;
 
@@ -154,11 +155,19 @@ impl Output {
 fn open_locked(path: &Path, name: &str) -> Result<File, SinkError> {
     let open = File::options().write(true).create(true).truncate(false).open(path);
     let file = open.map_err(|error| SinkError::of(name, error))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(SinkError::InUse { path: name.to_owned() }),
-        _ => Ok(file),
+    let end = Instant::now() + PATIENCE;
+    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        if Instant::now() >= end {
+            return Err(SinkError::InUse { path: name.to_owned() });
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
+    Ok(file)
 }
+
+/// A program that is being started by whoever had the file open holds its lock for a moment more: until it has become that
+/// program.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Creates the directory that `path` lies in, with those above it.
 fn create_parent(path: &Path) -> Result<(), SinkError> {
