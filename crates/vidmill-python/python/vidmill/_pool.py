@@ -185,8 +185,7 @@ class Pool(Generic[R]):
         """Hands a call over; waits while all slots are taken. What comes is a Future as concurrent.futures has it; it cannot be
         cancelled."""
         future = self._submit(args, kwargs, wait=True)
-        if future is None:
-            raise ValueError("this pool is closed: make another one with vidmill.Pool(...)")
+        assert future is not None, "who waits gets room, or an exception"
         return future
 
     async def asubmit(self, *args: Any, **kwargs: Any) -> R:
