@@ -3,12 +3,13 @@
 //! In: [`Planes`], as a decoder left them (YUV, grey or RGB; 8 to 16 bits; any subsampling), with their
 //! [`ColorSpec`] and [`Rotation`]. Out: a model's input tensor as [`TensorSpec`] describes it, written in one fused
 //! pass into memory that the caller owns; and the [`Geometry`] that maps boxes back to the displayed frame. Beside it,
-//! [`Picture`]: an owned picture to [`draw`] results on.
+//! [`Picture`]: an owned picture to [`draw`] results on, and [`Mask`]: which pixels belong to an object.
 
 mod color;
 pub mod draw;
 mod geometry;
 mod kernel;
+mod mask;
 mod picture;
 mod planes;
 mod preprocess;
@@ -16,6 +17,7 @@ mod tensor;
 
 pub use color::{ChromaSiting, ColorMatrix, ColorRange, ColorSpec};
 pub use geometry::{Geometry, Rect, ResizeMode, Rotation, Size};
+pub use mask::{Mask, MaskError, Span};
 pub use picture::Picture;
 pub use planes::{Layout, PixelFormat, Planes, PlanesError};
 pub use preprocess::{MAX_SIDE, PlanError, Preprocess, PreprocessError};
