@@ -50,7 +50,7 @@ fn model_json(model: &Description, plan: &Result<TaskPlan, infer::Error>) -> Val
     value["plan"] = match plan {
         Err(error) => json!({ "error": error.to_string() }),
         Ok(plan) => json!({
-            "task": plan.kind(),
+            "task": plan.family(),
             "input": plan.spec(),
             "batch": plan.batch(),
             "classes": plan.labels().iter().map(|(_, name)| name).collect::<Vec<_>>(),
@@ -78,7 +78,7 @@ fn print_model(model: &Description, plan: &Result<TaskPlan, infer::Error>) {
         Err(error) => complain(error),
         Ok(plan) => {
             show!("how vidmill will treat it");
-            show!("  task {}", plan.kind());
+            show!("  task {}", plan.family());
             for line in plan.why() {
                 show!("  {line}");
             }

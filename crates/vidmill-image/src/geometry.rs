@@ -56,7 +56,7 @@ pub enum ResizeMode {
 }
 
 /// An axis-aligned box: left, top, right, bottom in pixels, `x1 <= x2`, `y1 <= y2`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rect {
     /// Left edge.
     pub x1: f32,

@@ -59,7 +59,7 @@ fn describe(model: &Model, plan: &TaskPlan) -> Value {
         Batch::Dynamic => json!("any"),
     };
     json!({
-        "model": model.info(), "runtime": model.runtime(), "kind": plan.kind(), "input": plan.spec(), "batch": batch,
+        "model": model.info(), "runtime": model.runtime(), "kind": plan.family(), "input": plan.spec(), "batch": batch,
         "why": plan.why(), "labels": plan.labels().iter().map(|(_, name)| name).collect::<Vec<_>>(),
     })
 }

@@ -66,7 +66,7 @@ pub enum Error {
     Input { reason: String, signature: String },
     /// Outputs that no known task explains.
     #[error(
-        "this model is not recognised as a detector: {reason}\n{signature}\nname its kind with --task; choices: {choices}"
+        "this model is not recognised: {reason}\n{signature}\nname its kind with --task; choices: {choices}"
     )]
     Unrecognised { reason: String, signature: String, choices: String },
     /// A batch that the model does not take.

@@ -1,14 +1,14 @@
-//! From a model's input tensor to its outputs, and from these to detections.
+//! From a model's input tensor to its outputs, and from these to what was found.
 //!
 //! In: a model file, the device asked for, and bytes that a [`TensorSpec`](vidmill_image::TensorSpec) describes. Out:
-//! [`Detection`]s in pixels of the displayed frame.
+//! what was [`Found`] in the displayed frame, in its pixels.
 //!
 //! 1. [`Model::open`] finds the runtime library ([`runtime::onnxruntime`]), loads the model on the device that was asked
 //!    for, or fails, and says in [`RuntimeInfo`] what really runs.
 //! 2. [`TaskPlan::recognise`] works out, from metadata and shapes, what input the model wants and what its outputs mean,
 //!    and says why.
 //! 3. [`Model::session`] gives a [`Predictor`] with its own threads; [`Predictor::predict`] runs a batch, and
-//!    [`TaskPlan::decode`] turns one item of its [`Outputs`] into detections.
+//!    [`TaskPlan::decode`] turns one item of its [`Outputs`] into what was found.
 
 mod device;
 mod error;
@@ -28,4 +28,6 @@ pub use labels::Labels;
 pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
 pub use predictor::{Outputs, Predictor, TensorPredictor, TensorView};
-pub use task::{Batch, Detection, Found, TaskKind, TaskOptions, TaskPlan};
+pub use task::{
+    Batch, Class, Detection, Found, Keypoint, Region, Task, TaskOptions, TaskPlan, Text, families,
+};

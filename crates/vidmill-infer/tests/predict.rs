@@ -260,7 +260,7 @@ fn a_detector_runs_from_file_to_boxes() {
         .metadata("task", "detect");
     let model = open(&onnx);
     let plan = TaskPlan::recognise(model.info(), &TaskOptions::default()).unwrap();
-    assert_eq!(plan.kind().to_string(), "yolov8");
+    assert_eq!(plan.family(), "yolov8");
     let mut predictor = model.session(plan.spec()).unwrap();
     let outputs = predictor.predict(as_bytes(&vec![0.0; 3 * 64 * 64]), 1).unwrap();
     let geometry = Geometry::new(Size::new(128, 128), Size::new(64, 64), ResizeMode::Letterbox);

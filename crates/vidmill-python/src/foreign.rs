@@ -112,9 +112,10 @@ fn of_parts((detections, outputs): FrameParts<'_>) -> Result<Found, String> {
         let class_id = i32::try_from(class).ok().and_then(|class| u32::try_from(class).ok());
         let class_id =
             class_id.ok_or_else(|| format!("class_id holds {class}: 0 to {} are class numbers", i32::MAX))?;
-        Ok(Detection { rect, confidence, class_id })
+        Ok(Detection::new(rect, confidence, class_id))
     });
-    Ok(Found { detections: Some(detections.collect::<Result<_, String>>()?), names, outputs })
+    let detections = Some(detections.collect::<Result<_, String>>()?);
+    Ok(Found { detections, names, outputs, ..Found::default() })
 }
 
 /// 32-bit floats as the shortest numbers that read back as the same.

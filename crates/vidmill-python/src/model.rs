@@ -194,7 +194,7 @@ impl Model {
     /// The kind of detector that was recognised; None for any other model.
     #[getter]
     fn task(&self) -> Option<String> {
-        self.plan.as_ref().ok().map(|plan| plan.kind().to_string())
+        self.plan.as_ref().ok().map(|plan| plan.family().to_owned())
     }
 
     /// Class names by class number.
@@ -228,7 +228,7 @@ impl Model {
 impl Model {
     fn plan(&self) -> PyResult<&TaskPlan> {
         match &self.plan {
-            Ok(plan) if plan.is_detector() => Ok(plan),
+            Ok(plan) if plan.task().gives_detections() => Ok(plan),
             Ok(_) => {
                 Err(Failure::NotADetector("task=\"outputs\" gives outputs as they are: call predict".into())
                     .into())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
-use vidmill_infer::{Found, Labels, TaskPlan};
+use vidmill_infer::{self as infer, Labels, TaskPlan};
 use vidmill_video::Rational;
 
 use crate::checkpoint::Checkpoint;
@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::Outputs;
 use crate::progress::{Progress, Stop};
-use crate::record::{self, Json, Outcome, Record};
+use crate::record::{self, Json, Outcome, Record, Rle};
 use crate::reorder::Reorder;
 use crate::resume::{Resumed, Start};
 use crate::usage::Meter;
@@ -43,7 +43,6 @@ pub(crate) enum Reading {
 }
 
 /// What comes next on the line.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Next {
     Event(u64, Event),
     End,
@@ -264,7 +263,7 @@ impl Books {
             self.save()?;
         }
         let outcome = match verdict {
-            Verdict::Found(found) => self.names.put_on(found),
+            Verdict::Found(found) => self.names.put_on(*found),
             Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
             Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
@@ -347,22 +346,66 @@ struct Names {
 }
 
 impl Names {
+    fn of(&mut self, class_id: u32) -> Arc<str> {
+        let name = || self.labels.name(class_id).into();
+        Arc::clone(self.known.entry(class_id).or_insert_with(name))
+    }
+
     /// What was found as the record has it.
-    fn put_on(&mut self, found: Found) -> Outcome {
-        let mut own = found.names.into_iter();
-        let mut named = |found: vidmill_infer::Detection| {
-            let id = found.class_id;
-            let of_class = || Arc::clone(self.known.entry(id).or_insert_with(|| self.labels.name(id).into()));
-            let class = own.next().map_or_else(of_class, Arc::from);
-            let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
-            record::Detection { xyxy: [x1, y1, x2, y2], confidence: found.confidence, class_id: id, class }
-        };
-        let detections = found.detections.map(|all| all.into_iter().map(&mut named).collect());
-        match found.outputs.map(Json::new).transpose() {
-            Ok(outputs) => Outcome::Ok(record::Found { detections, outputs }),
+    fn put_on(&mut self, found: infer::Found) -> Outcome {
+        match self.name(found) {
+            Ok(found) => Outcome::Ok(found),
             Err(error) => {
                 Outcome::Failed { error: format!("its outputs are not JSON: {error}"), attempts: 1 }
             }
         }
+    }
+
+    fn name(&mut self, found: infer::Found) -> Result<record::Found, serde_json::Error> {
+        let infer::Found { detections, names, classes, regions, text, embedding, outputs } = found;
+        let mut own = names.into_iter();
+        let named = |all: Vec<infer::Detection>| {
+            all.into_iter().map(|detection| self.detection(detection, own.next())).collect::<Result<_, _>>()
+        };
+        let detections = detections.map(named).transpose()?;
+        let mut class = |infer::Class { class_id, confidence }| record::Class {
+            class_id,
+            class: self.of(class_id),
+            confidence,
+        };
+        let classes = classes.map(|all| all.into_iter().map(&mut class).collect());
+        let mut region = |infer::Region { class_id, mask }| record::Region {
+            class_id,
+            class: self.of(class_id),
+            mask: Rle(mask),
+        };
+        let masks = regions.map(|all| all.into_iter().map(&mut region).collect());
+        let (text, text_confidence) = text.map(|text| (text.text, text.confidence)).unzip();
+        let outputs = outputs.map(Json::new).transpose()?;
+        Ok(record::Found { detections, classes, masks, text, text_confidence, embedding, outputs })
+    }
+
+    fn detection(
+        &mut self,
+        found: infer::Detection,
+        own_name: Option<String>,
+    ) -> Result<record::Detection, serde_json::Error> {
+        let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
+        let class = own_name.map_or_else(|| self.of(found.class_id), Arc::from);
+        let keypoint = |point: &infer::Keypoint| match point.confidence {
+            Some(confidence) => record::Keypoint::Sure([point.x, point.y, confidence]),
+            None => record::Keypoint::Plain([point.x, point.y]),
+        };
+        let keypoints: Vec<_> = found.keypoints.iter().map(keypoint).collect();
+        Ok(record::Detection {
+            xyxy: [x1, y1, x2, y2],
+            confidence: found.confidence,
+            class_id: found.class_id,
+            class,
+            corners: found.corners,
+            keypoints: (!keypoints.is_empty()).then_some(keypoints),
+            mask: found.mask.map(Rle),
+            ..record::Detection::default()
+        })
     }
 }

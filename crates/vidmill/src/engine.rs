@@ -221,7 +221,7 @@ fn verdict(result: Result<Seen, Failure>, clocks: &Clocks) -> Verdict {
             clocks.add(Stage::Infer, infer);
             clocks.add(Stage::Task, task);
             match result {
-                Ok(found) => Verdict::Found(found),
+                Ok(found) => Verdict::Found(Box::new(found)),
                 Err(error) => Verdict::Failed { error, attempts: 1 },
             }
         }

@@ -157,7 +157,7 @@ impl ModelEntry {
             path: info.path.clone(),
             class,
             sha256: info.sha256.clone(),
-            task: plan.kind().to_string(),
+            task: plan.family().to_owned(),
             input: plan.spec().clone(),
         }
     }

@@ -1,9 +1,12 @@
 //! The record: what is known of one sampled frame. One line of JSON each; other programs rely on its fields.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use vidmill_image::{Mask, Size};
 
 /// One sampled frame and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,9 +48,24 @@ pub enum Outcome {
 /// What a model made of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Found {
-    /// Sorted by falling confidence, in pixels of the displayed frame, clipped to it; `None` where the model is no detector.
+    /// Sorted by falling confidence; `None` where the model is no detector.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detections: Option<Vec<Detection>>,
+    /// What the frame is as a whole: classes by falling confidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<Class>>,
+    /// Which pixels belong to which class: one mask for each class that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masks: Option<Vec<Region>>,
+    /// What the frame reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// How sure the text is, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_confidence: Option<f32>,
+    /// The frame as a vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Vec<f32>>,
     /// What a model gives that vidmill does not decode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Json>,
@@ -62,7 +80,7 @@ impl Found {
 
 impl From<Vec<Detection>> for Found {
     fn from(detections: Vec<Detection>) -> Self {
-        Self { detections: Some(detections), outputs: None }
+        Self { detections: Some(detections), ..Self::default() }
     }
 }
 
@@ -93,10 +111,10 @@ impl PartialEq for Json {
     }
 }
 
-/// One detected object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One detected object. Places are in pixels of the displayed frame.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// Left, top, right, bottom in pixels of the displayed frame.
+    /// Left, top, right, bottom, clipped to the frame; of an oriented box the upright box around it.
     pub xyxy: [f32; 4],
     /// 0 to 1.
     pub confidence: f32,
@@ -104,6 +122,122 @@ pub struct Detection {
     pub class_id: u32,
     /// The class's name, or its number where the model has no names.
     pub class: Arc<str>,
+    /// The same for the same object in other frames, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track_id: Option<u64>,
+    /// Of an oriented box the corners, clockwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corners: Option<[[f32; 2]; 4]>,
+    /// In the model's order, whose names the manifest has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keypoints: Option<Vec<Keypoint>>,
+    /// The pixels of the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Rle>,
+    /// Of a cascade's next model: what the object is, by falling confidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<Class>>,
+    /// What it reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// How sure the text is, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_confidence: Option<f32>,
+    /// It as a vector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Vec<f32>>,
+    /// What was found in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detections: Option<Vec<Detection>>,
+    /// Which of its pixels belong to which class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masks: Option<Vec<Region>>,
+    /// What the next model gives that vidmill does not decode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Json>,
+}
+
+/// A class with its probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Class {
+    /// The model's own class number.
+    pub class_id: u32,
+    /// Its name, or its number where the model has no names.
+    pub class: Arc<str>,
+    /// 0 to 1.
+    pub confidence: f32,
+}
+
+/// The pixels of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Region {
+    /// The model's own class number.
+    pub class_id: u32,
+    /// Its name, or its number where the model has no names.
+    pub class: Arc<str>,
+    /// Its pixels in the displayed frame.
+    pub mask: Rle,
+}
+
+/// A keypoint: `[x, y, confidence]`, or `[x, y]` where the model gives no confidence.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Keypoint {
+    /// With the confidence that it is seen there, 0 to 1.
+    Sure([f32; 3]),
+    /// Without.
+    Plain([f32; 2]),
+}
+
+impl Keypoint {
+    /// Pixels from the left and from the top.
+    pub fn xy(&self) -> [f32; 2] {
+        match *self {
+            Self::Sure([x, y, _]) | Self::Plain([x, y]) => [x, y],
+        }
+    }
+    /// How sure that it is seen there, where the model says.
+    pub fn confidence(&self) -> Option<f32> {
+        match *self {
+            Self::Sure([.., confidence]) => Some(confidence),
+            Self::Plain(_) => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Keypoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match *Vec::<f32>::deserialize(deserializer)? {
+            [x, y, confidence] => Ok(Self::Sure([x, y, confidence])),
+            [x, y] => Ok(Self::Plain([x, y])),
+            ref other => Err(D::Error::invalid_length(other.len(), &"two or three numbers of a keypoint")),
+        }
+    }
+}
+
+/// A mask as COCO's run-length encoding, which pycocotools reads: `{"size":[height,width],"counts":"..."}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rle(pub Mask);
+
+#[derive(Serialize, Deserialize)]
+struct RleForm<'a> {
+    size: [u32; 2],
+    #[serde(borrow)]
+    counts: Cow<'a, str>,
+}
+
+impl Serialize for Rle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Size { width, height } = self.0.size();
+        RleForm { size: [height, width], counts: self.0.to_counts().into() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let RleForm { size: [height, width], counts } = RleForm::deserialize(deserializer)?;
+        Mask::from_counts(Size::new(width, height), &counts).map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// A record as it stands in a line of JSON. Reading goes through this flat form, because serde reads flattened and
@@ -117,6 +251,11 @@ struct Line {
     time: Option<f64>,
     status: Status,
     detections: Option<Vec<Detection>>,
+    classes: Option<Vec<Class>>,
+    masks: Option<Vec<Region>>,
+    text: Option<String>,
+    text_confidence: Option<f32>,
+    embedding: Option<Vec<f32>>,
     // `null` is a value, too.
     #[serde(default, deserialize_with = "present")]
     outputs: Option<Json>,
@@ -147,10 +286,20 @@ impl TryFrom<Line> for Record {
 
     fn try_from(line: Line) -> Result<Self, MissingKey> {
         let outcome = match line.status {
-            Status::Ok if line.detections.is_none() && line.outputs.is_none() => {
-                return Err(MissingKey("detections"));
+            Status::Ok => {
+                let Line { detections, classes, masks, text, text_confidence, embedding, outputs, .. } = line;
+                let found = Found { detections, classes, masks, text, text_confidence, embedding, outputs };
+                if found == Found::default() {
+                    return Err(MissingKey("detections"));
+                }
+                return Ok(Self {
+                    source: line.source,
+                    frame: line.frame,
+                    pts: line.pts,
+                    time: line.time,
+                    outcome: Outcome::Ok(found),
+                });
             }
-            Status::Ok => Outcome::Ok(Found { detections: line.detections, outputs: line.outputs }),
             Status::Failed => Outcome::Failed {
                 error: line.error.ok_or(MissingKey("error"))?,
                 attempts: line.attempts.ok_or(MissingKey("attempts"))?,

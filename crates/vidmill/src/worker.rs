@@ -34,7 +34,7 @@ pub(crate) type Ticket = (u64, Item);
 /// What became of a frame.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Found(Found),
+    Found(Box<Found>),
     Failed {
         error: String,
         attempts: u32,
@@ -158,14 +158,15 @@ fn settle(
 
 /// Boxes of the input as boxes of the frame, with the user's thresholds applied.
 fn to_displayed(plan: &TaskPlan, found: Found, geometry: &Geometry) -> Result<Found, String> {
-    let Found { detections, names, outputs } = found;
-    let Some(given) = detections else { return Ok(Found { detections: None, names: Vec::new(), outputs }) };
+    let Some(given) = &found.detections else { return Ok(found) };
+    let names = &found.names;
     if !names.is_empty() && names.len() != given.len() {
         return Err(format!("{} class names for {} detections", names.len(), given.len()));
     }
-    let kept = plan.finish_given(&given, geometry).map_err(|error| error.to_string())?;
+    let kept = plan.finish_given(given, geometry).map_err(|error| error.to_string())?;
     let names = kept.iter().filter_map(|(place, _)| names.get(*place).cloned()).collect();
-    Ok(Found { detections: Some(kept.into_iter().map(|(_, detection)| detection).collect()), names, outputs })
+    let detections = kept.into_iter().map(|(_, detection)| detection).collect();
+    Ok(Found { detections: Some(detections), names, ..found })
 }
 
 impl Seen {

@@ -1,21 +1,97 @@
 //! Heads that give final boxes: `[n, boxes, 6]`, a row being x1, y1, x2, y2, score, class.
 
+use std::sync::Arc;
+
 use vidmill_image::Rect;
 
+use super::Thresholds;
+use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual};
+use super::found::Found;
 use super::item::{Expected, place};
-use super::{Suppression, Thresholds};
-use crate::{Candidate, DecodeError, Outputs};
+use crate::metadata::{Metadata, Nms};
+use crate::{Candidate, DecodeError, Labels, ModelInfo, Outputs};
 
-/// Final boxes in pixels of the input.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct EndToEnd {
-    pub output: Expected,
-    pub suppression: Suppression,
+/// YOLOv10, YOLO26, exports with suppression built in.
+pub(super) struct EndToEnd;
+
+impl Family for EndToEnd {
+    fn names(&self) -> &'static [&'static str] {
+        &["end-to-end", "yolov10"]
+    }
+    fn task(&self) -> Task {
+        Task::Detect
+    }
+
+    fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
+        let [output] = look.info.outputs.as_slice() else { return None };
+        let is_said = look.metadata.end_to_end == Some(true);
+        match *output.dims().as_slice() {
+            [_, _, Some(6)] if is_said => {
+                Clue::new(Certainty::Said, "its metadata says that suppression is built in")
+            }
+            [_, _, Some(6)] | [_, Some(6)] => {
+                Clue::new(Certainty::Likely, format!("output '{}' has rows of 6 numbers", output.name))
+            }
+            _ => None,
+        }
+    }
+
+    fn head(&self, look: &Look<'_>, why: &mut Vec<String>) -> Result<Head, String> {
+        let suppression = suppression(look.metadata, why);
+        let output = final_rows(look.info)?;
+        let decoder = Arc::new(FinalRows { output, suppression });
+        Ok(Head { decoder, classes: look.labels.map(Labels::len), usual: Usual::LETTERBOX })
+    }
 }
 
-impl EndToEnd {
+/// Whether boxes that look final are.
+pub(super) fn suppression(metadata: &Metadata, why: &mut Vec<String>) -> Suppression {
+    match metadata.nms {
+        Some(Nms::Needed) => {
+            why.push("suppression: applied, as the metadata says vidmill.nms = needed".to_owned());
+            Suppression::Needed
+        }
+        Some(Nms::Done) | None => {
+            why.push("suppression: none, as the boxes come out final".to_owned());
+            Suppression::Done
+        }
+    }
+}
+
+/// `[n, boxes, 6]`, or `[boxes, 6]`.
+fn final_rows(info: &ModelInfo) -> Result<Expected, String> {
+    for output in &info.outputs {
+        let (batched, dims) = match *output.dims() {
+            [_, rows, columns] => (true, [rows, columns]),
+            [rows, columns] => (false, [rows, columns]),
+            _ => continue,
+        };
+        if dims[1].is_none_or(|columns| columns == 6) {
+            return Ok(Expected { name: output.name.clone(), batched, dims: vec![dims[0], Some(6)] });
+        }
+    }
+    Err("a model of kind end-to-end has an output with rows of 6 numbers".to_owned())
+}
+
+/// Final boxes in pixels of the input.
+#[derive(Debug)]
+struct FinalRows {
+    output: Expected,
+    suppression: Suppression,
+}
+
+impl Decode for FinalRows {
+    fn is_batched(&self) -> bool {
+        self.output.batched
+    }
+    fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
+        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, self.suppression)
+    }
+}
+
+impl FinalRows {
     /// Rows that pass, as they are; unused rows have score 0 (or a negative class, which some exports write).
-    pub(super) fn candidates(
+    fn candidates(
         &self,
         outputs: &Outputs<'_>,
         item: usize,

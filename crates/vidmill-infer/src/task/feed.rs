@@ -1,9 +1,10 @@
 //! What a model wants to see: size, fit and values of its input.
 
-use vidmill_image::{ChannelOrder, ElementType, ResizeMode, Size, TensorSpec};
+use vidmill_image::{ChannelOrder, ElementType, Size, TensorSpec};
 
+use super::TaskOptions;
+use super::family::{TO_ONE, Usual, Values};
 use super::input::ImageInput;
-use super::{Decoder, TaskKind, TaskOptions};
 use crate::Error;
 use crate::metadata::{Metadata, Range};
 
@@ -49,21 +50,7 @@ pub(super) fn size(
     Ok(size)
 }
 
-/// How values of the input are made.
-#[derive(Clone, Copy)]
-struct Values {
-    scale: f32,
-    mean: [f32; 3],
-    std: [f32; 3],
-}
-
-const TO_ONE: f32 = 1.0 / 255.0;
-
 impl Values {
-    const fn plain(scale: f32) -> Self {
-        Self { scale, mean: [0.0; 3], std: [1.0; 3] }
-    }
-
     /// For people.
     fn text(&self) -> String {
         let range = if self.scale == 1.0 { "0..255" } else { "0..1" };
@@ -76,18 +63,17 @@ impl Values {
 
 /// The whole input: what is usual for the kind, and over it what the metadata says.
 pub(super) fn spec(
-    kind: TaskKind,
-    decoder: &Decoder,
+    kind: &str,
+    usual: &Usual,
     input: &ImageInput,
     metadata: &Metadata,
     size: Size,
     why: &mut Vec<String>,
 ) -> Result<TensorSpec, Error> {
-    let (usual_order, usual_resize, usual_values) = usual(kind, decoder);
-    let channels = channels(input, metadata, usual_order)?;
-    let values = values(input, metadata, usual_values)?;
-    let resize = metadata.resize.unwrap_or(usual_resize);
-    let pad = metadata.pad.unwrap_or(114);
+    let channels = channels(input, metadata, usual.channels)?;
+    let values = values(input, metadata, usual.values)?;
+    let resize = metadata.resize.unwrap_or(usual.resize);
+    let pad = metadata.pad.unwrap_or(usual.pad);
     let said = [
         metadata.color.map(|_| "color"),
         metadata.range.map(|_| "range"),
@@ -119,25 +105,6 @@ pub(super) fn spec(
     })
 }
 
-/// What the authors' own programs do.
-fn usual(kind: TaskKind, decoder: &Decoder) -> (ChannelOrder, ResizeMode, Values) {
-    match kind {
-        TaskKind::Yolov5 | TaskKind::Yolov8 | TaskKind::EndToEnd | TaskKind::Outputs => {
-            (ChannelOrder::Rgb, ResizeMode::Letterbox, Values::plain(TO_ONE))
-        }
-        TaskKind::Yolox | TaskKind::YoloxDecoded => {
-            (ChannelOrder::Bgr, ResizeMode::LetterboxTopLeft, Values::plain(1.0))
-        }
-        TaskKind::Ssd if matches!(decoder, Decoder::Final(_)) => {
-            (ChannelOrder::Rgb, ResizeMode::Stretch, Values::plain(TO_ONE))
-        }
-        TaskKind::Ssd => {
-            let values = Values { scale: 1.0, mean: [127.0; 3], std: [128.0; 3] };
-            (ChannelOrder::Rgb, ResizeMode::Stretch, values)
-        }
-    }
-}
-
 fn channels(input: &ImageInput, metadata: &Metadata, usual: ChannelOrder) -> Result<ChannelOrder, Error> {
     let order = metadata.color.unwrap_or(if input.channels == 1 { ChannelOrder::Gray } else { usual });
     if order.count() == input.channels {
@@ -152,7 +119,7 @@ fn channels(input: &ImageInput, metadata: &Metadata, usual: ChannelOrder) -> Res
 
 fn values(input: &ImageInput, metadata: &Metadata, usual: Values) -> Result<Values, Error> {
     let bytes = input.element == ElementType::U8;
-    let usual = if bytes { Values::plain(1.0) } else { usual };
+    let usual = if bytes { Values::BYTES } else { usual };
     if metadata.range.is_none() && metadata.mean.is_none() && metadata.std.is_none() {
         return Ok(usual);
     }

@@ -1,9 +1,43 @@
 //! Outputs as they are: for models whose outputs nobody decodes.
 
+use std::sync::Arc;
+
+use super::family::{Clue, Decode, Family, Head, Look, Scope, Task, Usual};
+use super::found::Found;
 use crate::{DecodeError, Outputs};
 
+/// Any outputs whose first dimension is the batch. No model is recognised as one: whoever wants its outputs says so.
+pub(super) struct Raw;
+
+impl Family for Raw {
+    fn names(&self) -> &'static [&'static str] {
+        &["outputs"]
+    }
+    fn task(&self) -> Task {
+        Task::Outputs
+    }
+    fn recognise(&self, _look: &Look<'_>) -> Option<Clue> {
+        None
+    }
+    fn head(&self, _look: &Look<'_>, _why: &mut Vec<String>) -> Result<Head, String> {
+        Ok(Head { decoder: Arc::new(AsTheyAre), classes: None, usual: Usual::LETTERBOX })
+    }
+}
+
+#[derive(Debug)]
+struct AsTheyAre;
+
+impl Decode for AsTheyAre {
+    fn is_batched(&self) -> bool {
+        true
+    }
+    fn decode(&self, outputs: &Outputs<'_>, item: usize, _scope: &Scope<'_>) -> Result<Found, DecodeError> {
+        Ok(Found { outputs: Some(to_json(outputs, item)?), ..Found::default() })
+    }
+}
+
 /// Item `item`'s part of every output, as a JSON object of nested lists by the outputs' names.
-pub(super) fn to_json(outputs: &Outputs<'_>, item: usize) -> Result<String, DecodeError> {
+fn to_json(outputs: &Outputs<'_>, item: usize) -> Result<String, DecodeError> {
     let batch = outputs.batch();
     let mut json = String::from("{");
     for (number, tensor) in outputs.iter().enumerate() {

@@ -1,17 +1,28 @@
 //! From a model's description to a plan.
 
-use std::str::FromStr;
-
 use vidmill_image::{Size, TensorLayout};
 
-use super::head::{Head, head};
+use super::family::{FAMILIES, Family, Head, Look, Task, cells, cells_text};
 use super::input::ImageInput;
-use super::{Batch, TaskKind, TaskOptions, TaskPlan, Thresholds, feed};
+use super::{Batch, TaskOptions, TaskPlan, Thresholds, feed};
 use crate::metadata::Metadata;
 use crate::{Error, Labels, ModelInfo};
 
-/// An output's dimensions, `None` where any number goes.
-type Dims = Vec<Option<usize>>;
+/// What [`TaskOptions::task`] takes: families, with the names of models that are read just so, and tasks, of which a family is
+/// then looked for.
+pub fn families() -> String {
+    let family = |family: &&dyn Family| match family.names() {
+        [name] => (*name).to_owned(),
+        [name, others @ ..] => format!("{name} ({})", others.join(", ")),
+        [] => String::new(),
+    };
+    let families: Vec<String> = FAMILIES.iter().map(family).collect();
+    let of_families =
+        |task: &Task| FAMILIES.iter().any(|family| family.task() == *task && *task != Task::Outputs);
+    let tasks: Vec<&str> =
+        Task::ALL.iter().filter(|task| of_families(task)).map(|task| task.name()).collect();
+    format!("{}; or only what it does: {}", families.join(", "), tasks.join(", "))
+}
 
 pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, Error> {
     check(options)?;
@@ -19,15 +30,18 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let metadata = Metadata::of(info)?;
     let mut why = metadata.ignored.clone();
     let size = feed::size(&input, &metadata, options, &mut why)?;
-    let named = named_kind(&metadata, options, &mut why)?;
-    let kind = match named {
-        Some(kind) => kind,
-        None => infer(info, &metadata, size, &mut why).map_err(|reason| unrecognised(info, reason))?,
-    };
     let given = given_labels(&metadata, options, &mut why)?;
-    let Head { decoder, classes } = head(kind, info, &metadata, size, given.as_ref(), &mut why)
-        .map_err(|reason| unrecognised(info, reason))?;
-    let spec = feed::spec(kind, &decoder, &input, &metadata, size, &mut why)?;
+    let look = Look { info, metadata: &metadata, size, labels: given.as_ref() };
+    let family = match wanted(&metadata, options, &mut why)? {
+        Wanted::Family(family) => family,
+        Wanted::Task(task) => {
+            recognise(&look, task, &mut why).map_err(|reason| unrecognised(info, reason))?
+        }
+    };
+    let (name, task) = (family.names()[0], family.task());
+    let Head { decoder, classes, usual } =
+        family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
+    let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
     let labels = labels(given, classes, options, &mut why)?;
     let wanted = wanted_classes(&labels, classes, options)?;
     let thresholds =
@@ -38,7 +52,7 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
         None if !decoder.is_batched() => Batch::Fixed(1),
         None => Batch::Dynamic,
     };
-    Ok(TaskPlan { kind, spec, batch, labels, decoder, thresholds, why })
+    Ok(TaskPlan { family: name, task, spec, batch, labels, decoder, thresholds, why })
 }
 
 pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
@@ -66,121 +80,92 @@ fn check(options: &TaskOptions) -> Result<(), Error> {
 }
 
 fn unrecognised(info: &ModelInfo, reason: String) -> Error {
-    Error::Unrecognised { reason, signature: info.signature(), choices: TaskKind::CHOICES.to_owned() }
+    Error::Unrecognised { reason, signature: info.signature(), choices: families() }
 }
 
-/// The kind that the user or the model names; "detect" names none.
-fn named_kind(
-    metadata: &Metadata,
-    options: &TaskOptions,
-    why: &mut Vec<String>,
-) -> Result<Option<TaskKind>, Error> {
-    if let Some(name) = options.task.as_deref().filter(|name| *name != "detect") {
-        let kind = TaskKind::from_str(name)?;
-        why.push(format!("kind {kind}: named by --task {name}"));
-        return Ok(Some(kind));
+/// What the user or the model says that it is.
+enum Wanted {
+    Family(&'static dyn Family),
+    /// One that gives this, where something is said.
+    Task(Option<Task>),
+}
+
+fn wanted(metadata: &Metadata, options: &TaskOptions, why: &mut Vec<String>) -> Result<Wanted, Error> {
+    let (name, said) = match (&options.task, &metadata.kind) {
+        (Some(name), _) => (name, format!("named by --task {name}")),
+        (None, Some(name)) => (name, format!("the model's metadata says vidmill.task = {name}")),
+        // Another program's word: it may be one that vidmill does not know.
+        (None, None) => return Ok(Wanted::Task(metadata.task.as_deref().and_then(of_ultralytics))),
+    };
+    if let Some(family) = FAMILIES.iter().find(|family| family.names().contains(&name.as_str())) {
+        why.push(format!("kind {}: {said}", family.names()[0]));
+        return Ok(Wanted::Family(*family));
     }
-    if let Some(name) = metadata.kind.as_deref().filter(|name| *name != "detect") {
-        let kind = TaskKind::from_str(name).map_err(|error| Error::Metadata {
+    if let Some(task) = Task::named(name) {
+        return Ok(Wanted::Task(Some(task)));
+    }
+    let unknown = Error::Choice { what: "task", given: name.clone(), choices: families() };
+    Err(match options.task {
+        Some(_) => unknown,
+        None => Error::Metadata {
             key: "vidmill.task".to_owned(),
-            value: name.to_owned(),
-            reason: error.to_string(),
-        })?;
-        why.push(format!("kind {kind}: the model's metadata says vidmill.task = {name}"));
-        return Ok(Some(kind));
-    }
-    Ok(None)
+            value: name.clone(),
+            reason: unknown.to_string(),
+        },
+    })
 }
 
-/// The kind that metadata and shapes tell, or why they tell none.
-fn infer(
-    info: &ModelInfo,
-    metadata: &Metadata,
-    size: Size,
+/// The task that Ultralytics calls `name`.
+fn of_ultralytics(name: &str) -> Option<Task> {
+    match name {
+        "detect" => Some(Task::Detect),
+        "segment" => Some(Task::Segment),
+        "pose" => Some(Task::Pose),
+        "obb" => Some(Task::Obb),
+        "classify" => Some(Task::Classify),
+        "semantic" => Some(Task::Semantic),
+        _ => None,
+    }
+}
+
+/// The family that the model shows most clearly to be of, or why it shows none.
+fn recognise(
+    look: &Look<'_>,
+    task: Option<Task>,
     why: &mut Vec<String>,
-) -> Result<TaskKind, String> {
-    if let Some(task) = metadata.task.as_deref().filter(|task| *task != "detect") {
-        return Err(format!("its metadata says that its task is '{task}', and only detection is decoded"));
-    }
-    let shapes: Vec<(&str, Dims)> =
-        info.outputs.iter().map(|output| (output.name.as_str(), output.dims())).collect();
-    let (kind, because) = match shapes.as_slice() {
-        [(name, dims)] => infer_from_one(info, metadata, size, name, dims)?,
-        // YOLOv5 may also give the maps that its rows were made of.
-        [(name, dims), maps @ ..] if dims.len() == 3 && maps.iter().all(|(_, dims)| dims.len() == 5) => {
-            infer_from_one(info, metadata, size, name, dims)?
+) -> Result<&'static dyn Family, String> {
+    let candidates = FAMILIES.iter().filter(|family| task.is_none_or(|task| task == family.task()));
+    let clues = candidates.filter_map(|family| Some((*family, family.recognise(look)?)));
+    // Of equals the first, which `max_by_key` would not give.
+    let best = clues.reduce(|best, next| if next.1.certainty > best.1.certainty { next } else { best });
+    match best {
+        Some((family, clue)) => {
+            why.push(format!("kind {}: {}", family.names()[0], clue.because));
+            Ok(family)
         }
-        _ if super::head::ssd_outputs(info).is_some() => {
-            (TaskKind::Ssd, "its outputs are boxes with scores".to_owned())
-        }
-        _ => return Err(format!("its {} outputs are those of no known kind", shapes.len())),
-    };
-    why.push(format!("kind {kind}: {because}"));
-    Ok(kind)
+        None => Err(no_family(look, task)),
+    }
 }
 
-fn infer_from_one(
-    info: &ModelInfo,
-    metadata: &Metadata,
-    size: Size,
-    name: &str,
-    dims: &Dims,
-) -> Result<(TaskKind, String), String> {
-    let &[_, rows, columns] = dims.as_slice() else {
-        return match dims.as_slice() {
-            [_, Some(6)] => Ok((TaskKind::EndToEnd, format!("output '{name}' has rows of 6 numbers"))),
-            _ => Err(format!("its output '{name}' has {} dimensions, 3 are expected", dims.len())),
-        };
-    };
-    let (cells, with_p6) = (cells(size, &[8, 16, 32]), cells(size, &[8, 16, 32, 64]));
-    let of = |count: usize| format!("{count} cells of strides 8, 16, 32 over {}x{}", size.width, size.height);
-    let wide = |dim: Option<usize>, least: usize| dim.is_some_and(|dim| dim >= least);
-    if metadata.end_to_end == Some(true) && columns == Some(6) {
-        return Ok((TaskKind::EndToEnd, "its metadata says that suppression is built in".to_owned()));
+fn no_family(look: &Look<'_>, task: Option<Task>) -> String {
+    if let Some(task) = task.filter(|task| *task != Task::Detect) {
+        return format!("its task is '{task}', and its outputs are those of no known kind for that");
     }
-    if (rows == Some(3 * cells) || rows == Some(3 * with_p6)) && wide(columns, 6) {
-        return Ok((TaskKind::Yolov5, format!("output '{name}' has three rows for each of {}", of(cells))));
+    match look.info.outputs.as_slice() {
+        [output] if output.shape.len() == 3 => format!(
+            "its output '{}' fits none of the known shapes for an input of {}x{} ({})",
+            output.name,
+            look.size.width,
+            look.size.height,
+            cells_text(look.size, cells(look.size, &[8, 16, 32]))
+        ),
+        [output] => format!(
+            "its output '{}' of {} dimensions is that of no known kind",
+            output.name,
+            output.shape.len()
+        ),
+        outputs => format!("its {} outputs are those of no known kind", outputs.len()),
     }
-    if rows == Some(cells) && wide(columns, 6) {
-        return Ok(yolox_form(info, format!("output '{name}' has one row for each of {}", of(cells))));
-    }
-    if (columns == Some(cells) || columns == Some(with_p6)) && wide(rows, 5) {
-        return Ok((TaskKind::Yolov8, format!("output '{name}' has one column for each of {}", of(cells))));
-    }
-    if columns == Some(6) {
-        return Ok((TaskKind::EndToEnd, format!("output '{name}' has rows of 6 numbers")));
-    }
-    if columns.is_none() && wide(rows, 5) {
-        return Ok((TaskKind::Yolov8, format!("output '{name}' has any number of columns")));
-    }
-    // YOLOv5's exporter writes its stride, YOLOX's does not.
-    if rows.is_none() && wide(columns, 6) && metadata.stride.is_some() {
-        let because = format!("output '{name}' has any number of rows, and the metadata is Ultralytics'");
-        return Ok((TaskKind::Yolov5, because));
-    }
-    Err(format!(
-        "its output '{name}' fits none of the known shapes for an input of {}x{} ({})",
-        size.width,
-        size.height,
-        of(cells)
-    ))
-}
-
-/// Raw or decoded: decoding takes an exponential, and nothing else in a YOLOX does.
-fn yolox_form(info: &ModelInfo, because: String) -> (TaskKind, String) {
-    if info.operators.contains_key("Exp") {
-        return (TaskKind::YoloxDecoded, format!("{because}, and the graph has the Exp that decodes boxes"));
-    }
-    let how = match info.operators.is_empty() {
-        true => "taken to be raw; name --task yolox-decoded if it is not, or yolov6 if it is one",
-        false => "raw, as the graph has no Exp; name --task yolov6 if it is one",
-    };
-    (TaskKind::Yolox, format!("{because}; {how}"))
-}
-
-/// Cells of all grids over an input of `size`.
-fn cells(size: Size, strides: &[u32]) -> usize {
-    strides.iter().map(|stride| (size.width / stride) as usize * (size.height / stride) as usize).sum()
 }
 
 fn given_labels(
@@ -238,17 +223,4 @@ fn wanted_classes(
         return Ok(None);
     }
     options.classes.iter().map(|text| labels.class(text, classes)).collect::<Result<_, _>>().map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_those_of_the_usual_exports() {
-        assert_eq!(cells(Size::new(640, 640), &[8, 16, 32]), 8400);
-        assert_eq!(cells(Size::new(416, 416), &[8, 16, 32]), 3549);
-        assert_eq!(cells(Size::new(640, 384), &[8, 16, 32]), 5040);
-        assert_eq!(super::super::yolox::cells(Size::new(416, 416)).len(), 3549);
-    }
 }

@@ -46,7 +46,7 @@ pub(crate) fn key(
         "batch": choice.batch,
         "model": model.info.sha256,
         "class": predictor::parts_of(&options.model).1,
-        "task": plan.kind().to_string(),
+        "task": plan.family(),
         "input": plan.spec(),
         "labels": digest(format!("{names:?}").as_bytes()),
         "conf": task.conf.to_string(),

@@ -73,7 +73,7 @@ fn row(
     let (source, frame) = (quote(&record.source), record.frame);
     write!(out, "{source},{frame},{},{},{status},", or_empty(record.pts), or_empty(record.time))?;
     match detection {
-        Some(Detection { xyxy: [x1, y1, x2, y2], confidence, class_id, class }) => {
+        Some(Detection { xyxy: [x1, y1, x2, y2], confidence, class_id, class, .. }) => {
             write!(out, "{x1:?},{y1:?},{x2:?},{y2:?},{confidence:?},{class_id},{}", quote(class))?;
         }
         None => write!(out, ",,,,,,")?,

@@ -1,12 +1,13 @@
 use std::path::Path;
 
 use proptest::prelude::*;
+use vidmill_image::{Mask, Size};
 
 use super::super::SinkError;
 use super::super::jsonl::{self, JsonlSink, ReadError};
 use super::conformance::{Seen, Subject, suite};
 use super::{NO_NAMES, detection, dropped, failed, ok, text, whole_run};
-use crate::record::{Found, Json, Outcome, Record};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
 use crate::sink::Sink;
 
 const SUBJECT: Subject = Subject { ending: "jsonl", read: seen, unfinished: ("jsonl", seen) };
@@ -47,22 +48,73 @@ fn the_lines_are_those_of_the_contract() {
 }
 
 fn any_record() -> impl Strategy<Value = Record> {
-    let number = any::<f32>().prop_filter("finite", |number| number.is_finite());
-    let detections =
-        proptest::collection::vec((any::<[u32; 4]>(), number, any::<u32>(), any::<String>()), 0..4);
+    let number = || any::<f32>().prop_filter("finite", |number| number.is_finite());
+    let numbers = move || [number(), number(), number(), number()];
+    let json = any::<Option<Vec<u8>>>()
+        .prop_map(|bytes| bytes.map(|bytes| Json::new(format!("{{\"v\":{bytes:?}}}")).unwrap()));
+    let mask = (1..9u32, 1..9u32).prop_flat_map(|(width, height)| {
+        let pixels = proptest::collection::vec(0..2u8, (width * height) as usize);
+        pixels.prop_map(move |rows| Rle(Mask::from_rows(Size::new(width, height), &rows).unwrap()))
+    });
+    let class = (any::<u32>(), any::<String>(), number()).prop_map(|(class_id, class, confidence)| Class {
+        class_id,
+        class: class.into(),
+        confidence,
+    });
+    let classes = proptest::option::of(proptest::collection::vec(class, 0..3));
+    let places = (
+        proptest::option::of(
+            [numbers(), numbers()]
+                .prop_map(|[a, b]| [[a[0], a[1]], [a[2], a[3]], [b[0], b[1]], [b[2], b[3]]]),
+        ),
+        proptest::option::of(proptest::collection::vec(
+            (numbers(), any::<bool>()).prop_map(|(n, sure)| match sure {
+                true => Keypoint::Sure([n[0], n[1], n[2]]),
+                false => Keypoint::Plain([n[0], n[1]]),
+            }),
+            0..3,
+        )),
+        proptest::option::of(mask.clone()),
+    );
+    let texts = (any::<Option<String>>(), proptest::option::of(number()));
+    let detection = (
+        numbers(),
+        number(),
+        any::<u32>(),
+        any::<String>(),
+        any::<Option<u64>>(),
+        places,
+        texts.clone(),
+        classes.clone(),
+    )
+        .prop_map(|(xyxy, confidence, class_id, class, track_id, places, texts, classes)| Detection {
+            track_id,
+            corners: places.0,
+            keypoints: places.1,
+            mask: places.2,
+            classes,
+            text: texts.0,
+            text_confidence: texts.1,
+            ..detection(xyxy, confidence, class_id, &class)
+        });
+    let regions = (any::<u32>(), any::<String>(), mask).prop_map(|(class_id, class, mask)| Region {
+        class_id,
+        class: class.into(),
+        mask,
+    });
+    let found = (
+        proptest::collection::vec(detection, 0..4),
+        classes,
+        proptest::option::of(proptest::collection::vec(regions, 0..3)),
+        texts,
+        proptest::option::of(proptest::collection::vec(number(), 0..5)),
+        json,
+    );
     let outcome = prop_oneof![
-        (detections, any::<Option<Vec<u8>>>()).prop_map(|(all, outputs)| Outcome::Ok(Found {
-            outputs: outputs.map(|outputs| Json::new(format!("{{\"v\":{outputs:?}}}")).unwrap()),
-            detections: Some(
-                all.into_iter()
-                    .map(|(bits, confidence, class_id, class)| {
-                        let finite =
-                            |bits| Some(f32::from_bits(bits)).filter(|side| side.is_finite()).unwrap_or(0.1);
-                        detection(bits.map(finite), confidence, class_id, &class)
-                    })
-                    .collect()
-            ),
-        })),
+        found.prop_map(|(detections, classes, masks, (text, text_confidence), embedding, outputs)| {
+            let detections = Some(detections);
+            Outcome::Ok(Found { detections, classes, masks, text, text_confidence, embedding, outputs })
+        }),
         (any::<String>(), any::<u32>()).prop_map(|(error, attempts)| Outcome::Failed { error, attempts }),
         any::<String>().prop_map(|reason| Outcome::Dropped { reason }),
     ];

@@ -15,7 +15,7 @@ use crate::record::{Detection, Outcome, Record};
 const NO_NAMES: &[&str] = &[];
 
 fn detection(xyxy: [f32; 4], confidence: f32, class_id: u32, class: &str) -> Detection {
-    Detection { xyxy, confidence, class_id, class: class.into() }
+    Detection { xyxy, confidence, class_id, class: class.into(), ..Detection::default() }
 }
 
 fn record(source: &str, frame: u64, outcome: Outcome) -> Record {

@@ -34,7 +34,7 @@ fn record_of(row: &Row) -> Record {
             let list = row.get_list(7).unwrap();
             let detections = Some(list.elements().iter().map(detection_of).collect());
             let outputs = row.get_string(8).ok().map(|text| Json::new(text.clone()).unwrap());
-            Outcome::Ok(Found { detections, outputs })
+            Outcome::Ok(Found { detections, outputs, ..Found::default() })
         }
         "failed" => {
             assert_eq!(columns[7], &Field::Null);
