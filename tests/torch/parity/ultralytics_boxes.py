@@ -24,6 +24,7 @@ def yolov8_cases(rng: np.random.Generator) -> Iterator[Case]:
         boxes = np.stack([crowd(rng, count, (width, height)) for _ in range(batch)])
         centres, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
         scores = rng.uniform(0, 1, (batch, count, CLASSES)) ** 40
+        scores[rng.uniform(size=(batch, count)) < 0.85] *= 0.2
         table = np.concatenate([centres, sides, scores], -1).transpose(0, 2, 1).astype(np.float32)
         info = model_info(
             [tensor("images", [None, 3, height, width])], [tensor("output0", [None, 4 + CLASSES, count])],
