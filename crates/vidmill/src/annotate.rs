@@ -160,7 +160,12 @@ fn draw(painter: &mut Painter, picture: &mut Picture, outcome: &Outcome) {
                 .zip(&labels)
                 .map(|(d, text)| {
                     let [x1, y1, x2, y2] = d.xyxy;
-                    Annotation { rect: Rect { x1, y1, x2, y2 }, color: class_color(d.class_id), text }
+                    Annotation {
+                        rect: Rect { x1, y1, x2, y2 },
+                        color: class_color(d.class_id),
+                        text,
+                        ..Annotation::default()
+                    }
                 })
                 .collect();
             painter.annotate(picture, &annotations);

@@ -1,20 +1,29 @@
-//! Boxes, names and banners, drawn straight onto YUV planes.
+//! Boxes, masks, poses, names and banners, drawn straight onto YUV planes.
 //!
-//! In: a [`Picture`] and boxes in its pixels. Out: the same picture, annotated. Lines and text grow with the picture,
+//! In: a [`Picture`] and what was found in it, in its pixels. Out: the same picture, annotated. Lines and text grow with the picture,
 //! so that they read alike at 360p and at 4K. Colours are given as red, green, blue and turned into the picture's own
 //! codes; chroma, at half resolution, gets the share of a shape that covers it.
 
 mod canvas;
+mod labels;
 mod palette;
+mod panel;
+mod pose;
+mod region;
+mod stroke;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use crate::{Picture, Rect, Size};
+use crate::{Mask, Picture, Rect, Size};
 
-use canvas::{Area, Canvas};
-pub use palette::class_color;
-use text::{Lettering, Line};
+use canvas::{Area, Canvas, Paint};
+use labels::Labels;
+pub use palette::{class_color, track_color};
+pub use panel::PanelLine;
+pub use pose::COCO_BONES;
+use region::Film;
+use text::Lettering;
 
 /// Most lines that a banner takes; what is longer is cut with an ellipsis.
 const BANNER_LINES: usize = 3;
@@ -22,21 +31,46 @@ const BANNER_LINES: usize = 3;
 /// Background of banners: a red that white text reads well on.
 const BANNER_COLOR: [u8; 3] = [150, 22, 28];
 
-/// A box with a name.
+/// Something that was found, and how to show it. All but the colour may be left out: `..Annotation::default()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Annotation<'a> {
-    /// The box, in pixels of the picture. May lie partly or wholly outside; one that is not finite is not drawn.
+    /// The box, in pixels of the picture. May lie partly or wholly outside; one that is not finite is not drawn, and that is the default.
     pub rect: Rect,
-    /// Colour of the box and of the background of its name: red, green, blue.
+    /// Colour of the box, of the mask, and of the background of the name: red, green, blue.
     pub color: [u8; 3],
-    /// What stands at the box, such as `person 0.91`; nothing when empty.
+    /// What stands at the box, such as `person 0.91`; nothing when empty. Where there is no box, it stands at what else is drawn.
     pub text: &'a str,
+    /// Corners of a slanted box or a quadrilateral in pixels, in order around it. Drawn in place of `rect` if all are finite.
+    pub corners: Option<[[f32; 2]; 4]>,
+    /// The object's pixels: drawn as a sheer tint with a contour. Of the picture's size; what is outside is cut off.
+    pub mask: Option<&'a Mask>,
+    /// Joints: x and y in pixels, and a confidence; see [`Painter::keypoint_confidence`].
+    pub keypoints: &'a [[f32; 3]],
+    /// Pairs of joints to connect, such as [`COCO_BONES`]. Those that are not there are not connected.
+    pub bones: &'a [[usize; 2]],
+}
+
+impl Default for Annotation<'_> {
+    /// Nothing to draw, in white.
+    fn default() -> Self {
+        Self {
+            rect: Rect::new(f32::NAN, f32::NAN, f32::NAN, f32::NAN),
+            color: [255; 3],
+            text: "",
+            corners: None,
+            mask: None,
+            keypoints: &[],
+            bones: &[],
+        }
+    }
 }
 
 /// Draws annotations. It keeps the letters it has drawn, so one painter should serve a whole video.
 #[derive(Debug)]
 pub struct Painter {
     lettering: Lettering,
+    film: Film,
+    keypoint_confidence: f32,
 }
 
 /// Line widths and letter sizes for a picture.
@@ -61,6 +95,10 @@ impl Style {
             padding: (text / 4.0).round() as i64,
         }
     }
+    /// Width of a mask's contour in pixels.
+    fn contour(self) -> f32 {
+        (self.line as f32 / 2.0).max(1.5)
+    }
 }
 
 impl Default for Painter {
@@ -70,25 +108,60 @@ impl Default for Painter {
 }
 
 impl Painter {
-    /// A painter with an empty store of letters.
+    /// A painter with an empty store of letters. It draws joints from a confidence of 0.5 on.
     pub fn new() -> Self {
-        Self { lettering: Lettering::new() }
+        Self { lettering: Lettering::new(), film: Film::default(), keypoint_confidence: 0.5 }
     }
 
-    /// Draws all boxes, then all names, so that no line crosses a name. Later ones lie on top.
+    /// Sets from which confidence on joints are drawn, and bones where both of their joints are.
+    #[must_use]
+    pub fn keypoint_confidence(self, least: f32) -> Self {
+        Self { keypoint_confidence: least, ..self }
+    }
+
+    /// Draws all masks, then all boxes, then all joints and bones, then all names, so that no line crosses a name. Later ones lie on top;
+    /// names are placed so that they do not cover each other as long as there is room, in the order of the annotations.
     pub fn annotate(&mut self, picture: &mut Picture, annotations: &[Annotation<'_>]) {
         let style = Style::new(picture.size());
         let mut canvas = Canvas::new(picture);
-        let visible = annotations
-            .iter()
-            .filter_map(|annotation| Some((annotation, outline(annotation.rect, canvas.area())?)));
-        let visible: Vec<_> = visible.collect();
-        for (annotation, area) in &visible {
-            draw_box(&mut canvas, *area, style.line, annotation.color);
+        let masks = annotations.iter().filter_map(|annotation| Some((annotation.mask?, annotation.color)));
+        for (mask, color) in masks {
+            self.film.paint(&mut canvas, mask, style.contour(), color);
         }
-        for (annotation, area) in &visible {
-            self.draw_label(&mut canvas, *area, style, annotation);
+        for annotation in annotations {
+            if let Some(corners) = annotation.quadrilateral() {
+                stroke::outline(&mut canvas, corners, style.line as f32, annotation.color);
+            } else if let Some(area) = outline(annotation.rect, canvas.area()) {
+                draw_box(&mut canvas, area, style.line, annotation.color);
+            }
         }
+        let least = self.keypoint_confidence;
+        for Annotation { keypoints, bones, .. } in annotations {
+            pose::draw(&mut canvas, keypoints, bones, least, style.line as f32);
+        }
+        let mut labels = Labels::default();
+        for annotation in annotations.iter().filter(|annotation| !annotation.text.is_empty()) {
+            let anchors = annotation.anchors(canvas.area(), i64::from(style.text), least);
+            if !anchors.is_empty() {
+                self.draw_label(&mut canvas, &mut labels, &anchors, style, annotation);
+            }
+        }
+    }
+
+    /// Tints the parts of a picture, each in its colour and with a contour. Masks are of the picture's size; what is outside is cut off.
+    pub fn regions(&mut self, picture: &mut Picture, regions: &[(&Mask, [u8; 3])]) {
+        let style = Style::new(picture.size());
+        let mut canvas = Canvas::new(picture);
+        for (mask, color) in regions {
+            self.film.paint(&mut canvas, mask, style.contour(), *color);
+        }
+    }
+
+    /// Draws a panel in the upper left corner: the likeliest classes of a frame with their confidences, or the classes of its regions.
+    /// Lines for which the picture is too low are left out.
+    pub fn panel(&mut self, picture: &mut Picture, lines: &[PanelLine<'_>]) {
+        let style = Style::new(picture.size());
+        panel::draw(&mut self.lettering, &mut Canvas::new(picture), style, lines);
     }
 
     /// Draws a strip over the whole width at the top, with `text` in up to three lines.
@@ -103,20 +176,64 @@ impl Painter {
         canvas.fill(Area { bottom, ..picture }, BANNER_COLOR);
         for (i, line) in lines.iter().enumerate() {
             let top = style.padding + i as i64 * row;
-            canvas.paint(line.mask(style.padding, top), [255; 3]);
+            canvas.paint(&line.stencil(style.padding, top), [255; 3], Paint::Solid);
         }
     }
 
-    fn draw_label(&mut self, canvas: &mut Canvas<'_>, area: Area, style: Style, annotation: &Annotation<'_>) {
-        if annotation.text.is_empty() {
-            return;
-        }
+    fn draw_label(
+        &mut self,
+        canvas: &mut Canvas<'_>,
+        labels: &mut Labels,
+        anchors: &[Area],
+        style: Style,
+        annotation: &Annotation<'_>,
+    ) {
         let picture = canvas.area();
         let line = self.lettering.line(annotation.text, style.text, picture.right - 2 * style.padding);
-        let place = place_label(area, &line, style, picture);
+        let (width, height) = (line.width() + 2 * style.padding, i64::from(style.text));
+        let place = labels.place(anchors, width, height, picture);
         canvas.fill(place, annotation.color);
-        canvas.paint(line.mask(place.left + style.padding, place.top), palette::ink_on(annotation.color));
+        let ink = palette::ink_on(annotation.color);
+        canvas.paint(&line.stencil(place.left + style.padding, place.top), ink, Paint::Solid);
     }
+}
+
+impl Annotation<'_> {
+    /// The corners, if all are finite.
+    fn quadrilateral(&self) -> Option<[[f32; 2]; 4]> {
+        self.corners.filter(|corners| corners.as_flattened().iter().all(|value| value.is_finite()))
+    }
+
+    /// The visible parts of the picture that the name may stand at, best first; none if nothing is visible.
+    fn anchors(&self, picture: Area, row: i64, least: f32) -> Vec<Area> {
+        let whole = match self.quadrilateral() {
+            Some(corners) => outline(bounds(&corners), picture),
+            None => outline(self.rect, picture),
+        };
+        let whole = whole
+            .or_else(|| outline(self.mask?.bounds()?, picture))
+            .or_else(|| pose::area(self.keypoints, least, picture));
+        let top = self.quadrilateral().and_then(|corners| top_of(corners, picture, row));
+        let visible = [top, whole].into_iter().flatten().map(|area| area.intersect(picture));
+        visible.filter(|area| !area.is_empty()).collect()
+    }
+}
+
+/// The smallest upright box around points.
+fn bounds(points: &[[f32; 2]; 4]) -> Rect {
+    let side = |axis: usize, pick: fn(f32, f32) -> f32| points.iter().map(|p| p[axis]).reduce(pick);
+    let side = |axis, pick| side(axis, pick).unwrap_or(f32::NAN);
+    Rect::new(side(0, f32::min), side(1, f32::min), side(0, f32::max), side(1, f32::max))
+}
+
+/// The upper side of a quadrilateral where it is about level, else its uppermost corner.
+fn top_of(corners: [[f32; 2]; 4], picture: Area, row: i64) -> Option<Area> {
+    let sides = [0, 1, 2, 3].map(|i| [corners[i], corners[(i + 1) % 4]]);
+    let [a, b] = sides.into_iter().min_by(|[a, b], [c, d]| (a[1] + b[1]).total_cmp(&(c[1] + d[1])))?;
+    let (high, low) = if a[1] <= b[1] { (a, b) } else { (b, a) };
+    let is_level = low[1] - high[1] <= row as f32;
+    let (x1, x2) = if is_level { (a[0].min(b[0]), a[0].max(b[0])) } else { (high[0], high[0]) };
+    outline(Rect::new(x1, high[1], x2, high[1]), picture)
 }
 
 /// The box in whole pixels if any of it is inside the picture. Far ends are cut a little outside of it.
@@ -143,14 +260,4 @@ fn draw_box(canvas: &mut Canvas<'_>, area: Area, line: i64, color: [u8; 3]) {
     canvas.fill(Area { top: bottom - line, ..area }, color);
     canvas.fill(Area { left, right: left + line, top: top + line, bottom: bottom - line }, color);
     canvas.fill(Area { left: right - line, right, top: top + line, bottom: bottom - line }, color);
-}
-
-/// Above the box where there is room, else inside at its top; always within the picture where that is large enough.
-fn place_label(area: Area, line: &Line, style: Style, picture: Area) -> Area {
-    let (width, height) = (line.width() + 2 * style.padding, i64::from(style.text));
-    let above = area.top - height;
-    let top = if above >= 0 { above } else { area.top.max(0) };
-    let top = top.min(picture.bottom - height).max(0);
-    let left = area.left.min(picture.right - width).max(0);
-    Area { left, top, right: left + width, bottom: top + height }
 }

@@ -16,7 +16,7 @@ fn luma(picture: &Picture, x: usize, y: usize) -> u8 {
 }
 
 fn annotation(x1: f32, y1: f32, x2: f32, y2: f32, text: &str) -> Annotation<'_> {
-    Annotation { rect: Rect::new(x1, y1, x2, y2), color: [255, 255, 0], text }
+    Annotation { rect: Rect::new(x1, y1, x2, y2), color: [255, 255, 0], text, ..Annotation::default() }
 }
 
 #[test]
@@ -58,7 +58,8 @@ fn names_stand_above_the_box_or_inside_it() {
     let height = i64::from(style.text);
     let place = |left, top| {
         let area = Area { left, top, right: left + 50, bottom: top + 80 };
-        place_label(area, &line, style, picture)
+        let visible = area.intersect(picture);
+        Labels::default().place(&[visible], line.width() + 2 * style.padding, height, picture)
     };
     assert_eq!((place(100, 100).left, place(100, 100).bottom), (100, 100));
     assert_eq!(place(100, 3).top, 3);
@@ -96,7 +97,7 @@ fn colours_of_classes_are_stable_and_differ() {
 #[test]
 fn unknown_letters_show_a_box_and_known_ones_differ() {
     let mut lettering = Lettering::new();
-    let mut coverage = |text: &str| lettering.line(text, 30, 1000).mask(0, 0).coverage.to_vec();
+    let mut coverage = |text: &str| lettering.line(text, 30, 1000).stencil(0, 0).coverage.to_vec();
     assert_eq!(coverage("\u{4eba}"), coverage("\u{732b}"));
     assert!(coverage("\u{4eba}").contains(&255));
     for text in ["a", "ж", "é", "ß", "Ω", "…"] {

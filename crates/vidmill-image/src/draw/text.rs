@@ -1,10 +1,10 @@
-//! Text as coverage masks.
+//! Text as coverage.
 
 use std::collections::HashMap;
 
 use ab_glyph::{Font, FontRef, Glyph, GlyphId, PxScale, ScaleFont, point};
 
-use super::canvas::{Area, Mask};
+use super::canvas::{Area, Stencil};
 
 /// Roboto Medium: Latin, Cyrillic, Greek. See `assets/README.md`.
 const FONT: &[u8] = include_bytes!("../../assets/Roboto-Medium.ttf");
@@ -55,9 +55,9 @@ impl Line {
         self.width
     }
     /// The line with its upper left corner at (`left`, `top`).
-    pub(super) fn mask(&self, left: i64, top: i64) -> Mask<'_> {
+    pub(super) fn stencil(&self, left: i64, top: i64) -> Stencil<'_> {
         let area = Area { left, top, right: left + self.width, bottom: top + self.height };
-        Mask { area, coverage: &self.coverage }
+        Stencil { area, coverage: &self.coverage }
     }
 }
 
