@@ -52,16 +52,6 @@ pub(super) enum Paint {
     Sheer,
 }
 
-impl Paint {
-    /// What chroma takes of a coverage of `sum` of `whole`.
-    fn of_chroma(self, sum: u32, whole: u32) -> u32 {
-        match self {
-            Self::Solid => sum,
-            Self::Sheer => whole - (whole - sum.min(whole)).pow(2) / whole,
-        }
-    }
-}
-
 /// A shape as coverage, row by row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stencil<'a> {
@@ -133,13 +123,14 @@ impl<'a> Canvas<'a> {
         for y in area.top as usize..area.bottom as usize {
             self.picture.planes_mut()[0][y * stride..][columns.clone()].fill(luma);
         }
-        let width = (area.right - area.left) as usize;
         for y in area.top / 2..(area.bottom + 1) / 2 {
             let rows = (2 * y + 2).min(area.bottom) - (2 * y).max(area.top);
             self.begin_chroma(area);
-            for _ in 0..rows {
-                add_pairs(&mut self.sums, area.left % 2 != 0, Covered::All(width));
-            }
+            // Whole samples, but for those at the sides that share only one column with it.
+            let (row, last) = (255 * rows as u16, self.sums.len() - 1);
+            self.sums.fill(2 * row);
+            self.sums[0] -= row * (area.left % 2) as u16;
+            self.sums[last] -= row * (area.right % 2) as u16;
             self.blend_chroma(y, area.left / 2, [u, v], Paint::Solid);
         }
     }
@@ -176,7 +167,7 @@ impl<'a> Canvas<'a> {
                 self.begin_chroma(touched);
                 for (row, left) in self.rows.iter().zip(lefts).filter(|(row, _)| !row.is_empty()) {
                     let sums = &mut self.sums[(left / 2 - first / 2) as usize..];
-                    add_pairs(sums, left % 2 != 0, Covered::By(row));
+                    add_pairs(sums, left % 2 != 0, row);
                 }
                 self.blend_chroma(y, first / 2, [u, v], paint);
             }
@@ -194,73 +185,83 @@ impl<'a> Canvas<'a> {
         let stride = self.picture.stride(1);
         let picture = self.area;
         let start = y as usize * stride + left as usize;
-        // At an odd edge a chroma sample stands for fewer than four pixels.
+        // At an odd edge a chroma sample stands for fewer than four pixels; only the last of a row, or all of the last row, may.
         let rows = (picture.bottom - 2 * y).min(2) as u32;
         let columns = |x: usize| (picture.right - 2 * (left + x as i64)).min(2) as u32;
+        let count = self.sums.len();
+        let whole_count = match (rows, columns(count - 1)) {
+            (2, 2) => count,
+            (2, _) => count - 1,
+            _ => 0,
+        };
+        let (sums, edge) = self.sums.split_at_mut(whole_count);
+        if paint == Paint::Sheer {
+            sums.iter_mut().for_each(|sum| *sum = sheer((*sum + 2) / 4));
+        }
         let [_, u, v] = self.picture.planes_mut();
-        let sums = &self.sums;
-        // Only the last sample may be such.
-        let even = if columns(sums.len() - 1) == 2 { sums.len() } else { sums.len() - 1 };
-        let whole_columns = if rows == 2 { even } else { 0 };
         for (plane, code) in [u, v].into_iter().zip(uv) {
-            let samples = &mut plane[start..start + sums.len()];
-            for (sample, sum) in samples.iter_mut().zip(&sums[..whole_columns]) {
-                *sample = mix(*sample, code, paint.of_chroma(u32::from(*sum), FOUR), FOUR);
-            }
-            for (x, sum) in sums.iter().enumerate().skip(whole_columns) {
+            let (samples, edge_samples) = plane[start..start + count].split_at_mut(whole_count);
+            for (x, (sample, sum)) in (whole_count..).zip(edge_samples.iter_mut().zip(&*edge)) {
                 let whole = columns(x) * rows * 255;
-                samples[x] = mix(samples[x], code, paint.of_chroma(u32::from(*sum), whole), whole);
+                match paint {
+                    Paint::Solid => *sample = mix(*sample, code, u32::from(*sum), whole),
+                    Paint::Sheer => {
+                        let share = u32::from(*sum) * 255 / whole;
+                        *sample = mix(*sample, code, sheer(share as u16).into(), 255);
+                    }
+                }
+            }
+            let pairs = samples.iter_mut().zip(&*sums);
+            match paint {
+                Paint::Solid => {
+                    pairs.for_each(|(sample, sum)| *sample = mix(*sample, code, u32::from(*sum), 4 * 255));
+                }
+                Paint::Sheer => pairs.for_each(|(sample, share)| *sample = blend(*sample, code, *share)),
             }
         }
     }
 }
 
-/// Four pixels wholly covered.
-const FOUR: u32 = 4 * 255;
-
-/// A row's coverage.
-#[derive(Clone, Copy)]
-enum Covered<'a> {
-    /// So many pixels, all of them.
-    All(usize),
-    By(&'a [u8]),
+/// What chroma gets of a coverage of 0 to 255 that is sheer.
+fn sheer(coverage: u16) -> u16 {
+    255 - by_255((255 - coverage) * (255 - coverage))
 }
 
 /// Adds a row's coverage to the sums of the samples that its pixels share by twos; the first one stands alone if it `is_odd`.
-fn add_pairs(sums: &mut [u16], is_odd: bool, covered: Covered<'_>) {
-    match covered {
-        Covered::All(width) => {
-            let start = usize::from(is_odd);
-            for x in start..start + width {
-                sums[x / 2] += 255;
-            }
-        }
-        Covered::By(row) => {
-            let (row, sums) = if is_odd {
-                sums[0] += u16::from(row[0]);
-                (&row[1..], &mut sums[1..])
-            } else {
-                (row, sums)
-            };
-            let (pairs, rest) = row.as_chunks::<2>();
-            for (sum, [a, b]) in sums.iter_mut().zip(pairs) {
-                *sum += u16::from(*a) + u16::from(*b);
-            }
-            if let [last] = rest {
-                sums[pairs.len()] += u16::from(*last);
-            }
-        }
+fn add_pairs(sums: &mut [u16], is_odd: bool, row: &[u8]) {
+    let (row, sums) = if is_odd {
+        sums[0] += u16::from(row[0]);
+        (&row[1..], &mut sums[1..])
+    } else {
+        (row, sums)
+    };
+    let (pairs, rest) = row.as_chunks::<2>();
+    for (sum, pair) in sums.iter_mut().zip(pairs) {
+        let pair = u16::from_le_bytes(*pair);
+        *sum += (pair & 0xff) + (pair >> 8);
+    }
+    if let [last] = rest {
+        sums[pairs.len()] += u16::from(*last);
     }
 }
 
 /// Blends a row of pixels.
 fn blend_row(pixels: &mut [u8], coverage: &[u8], code: u8) {
-    for (pixel, cover) in pixels.iter_mut().zip(coverage) {
-        let (cover, code) = (u16::from(*cover), u16::from(code));
-        let sum = u16::from(*pixel) * (255 - cover) + code * cover + 128;
-        // Divided by 255 and rounded, exactly.
-        *pixel = ((sum + (sum >> 8)) >> 8) as u8;
-    }
+    pixels
+        .iter_mut()
+        .zip(coverage)
+        .for_each(|(pixel, cover)| *pixel = blend(*pixel, code, u16::from(*cover)));
+}
+
+/// `share` of 255 of the way from `old` to `new`.
+fn blend(old: u8, new: u8, share: u16) -> u8 {
+    by_255(u16::from(old) * (255 - share) + u16::from(new) * share) as u8
+}
+
+/// A product of two bytes divided by 255 and rounded, exactly.
+fn by_255(product: u16) -> u16 {
+    let more = product + 128;
+    (more + (more >> 8)) >> 8
 }
 
 /// `part` of `whole` of the way from `old` to `new`.

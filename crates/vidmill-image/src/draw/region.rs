@@ -4,7 +4,7 @@ use super::canvas::{Area, Canvas, Paint, Shape};
 use crate::{Mask, Size};
 
 /// How much of a mask's colour lies on its pixels.
-const TINT: u8 = 80;
+const TINT: u8 = 72;
 
 /// Most pixels that are looked at on each side of one: a window of 15 by 15 has 225 pixels, which fits a byte.
 const FARTHEST: usize = 7;
