@@ -112,6 +112,25 @@ impl Mask {
         Ok(Self { size, runs: encode::runs(pixels, size.height, spans) })
     }
 
+    /// The parts of a picture that is classified pixel by pixel: each class that has any pixel, in rising order, with its mask. `rows`
+    /// has one class a pixel, row by row without gaps.
+    ///
+    /// # Errors
+    /// When `rows` is not as long as `size` says, or that is more pixels than 32 bits can count.
+    pub fn of_classes<T: Copy + Ord>(size: Size, rows: &[T]) -> Result<Vec<(T, Self)>, MaskError> {
+        let pixels = pixels(size)?;
+        let (found, needed) = (rows.len() as u64, u64::from(pixels));
+        if found != needed {
+            return Err(MaskError::Length { size, needed, found });
+        }
+        let spans = encode::spans_of_classes(size, rows);
+        let classes = spans.chunk_by(|(a, _), (b, _)| a == b).map(|spans| {
+            let runs = encode::runs(pixels, size.height, spans.iter().map(|(_, span)| *span));
+            (spans[0].0, Self { size, runs })
+        });
+        Ok(classes.collect())
+    }
+
     /// Reads runs: alternating lengths of clear and set pixels, clear ones first, that have all pixels together. Empty runs are
     /// allowed.
     ///

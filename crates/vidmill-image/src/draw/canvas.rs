@@ -146,20 +146,17 @@ impl<'a> Canvas<'a> {
         for y in area.top / 2..(area.bottom + 1) / 2 {
             let mut lefts = [area.left; 2];
             let [mut first, mut end] = [area.right, area.left];
-            for half in 0..2 {
-                let row = &mut self.rows[half];
+            for (half, (row, left)) in (0..).zip(self.rows.iter_mut().zip(&mut lefts)) {
                 row.clear();
-                let y = 2 * y + half as i64;
+                let y = 2 * y + half;
                 if y < area.top || y >= area.bottom {
                     continue;
                 }
-                let left = shape.row(y, area, row);
+                *left = shape.row(y, area, row);
                 if !row.is_empty() {
-                    lefts[half] = left;
-                    (first, end) = (first.min(left), end.max(left + row.len() as i64));
-                    let start = y as usize * stride + left as usize;
-                    let pixels = &mut self.picture.planes_mut()[0][start..start + row.len()];
-                    blend_row(pixels, row, luma);
+                    (first, end) = (first.min(*left), end.max(*left + row.len() as i64));
+                    let start = y as usize * stride + *left as usize;
+                    blend_row(&mut self.picture.planes_mut()[0][start..start + row.len()], row, luma);
                 }
             }
             if first < end {

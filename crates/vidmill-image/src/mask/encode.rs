@@ -54,6 +54,36 @@ pub(super) fn spans(size: Size, rows: &[u8]) -> Vec<Span> {
     spans
 }
 
+/// The spans of each class of a picture of one class a pixel: by class, then column by column, each from top to bottom. `rows` is as
+/// long as `size` says.
+pub(super) fn spans_of_classes<T: Copy + Ord>(size: Size, rows: &[T]) -> Vec<(T, Span)> {
+    let width = size.width as usize;
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut spans = Vec::new();
+    let mut tops = vec![0; width];
+    let last = &rows[rows.len() - width..];
+    let pairs = rows.chunks_exact(width).zip(rows.chunks_exact(width).skip(1));
+    for (y, (above, row)) in (1u32..).zip(pairs) {
+        for (at, (part_above, part)) in (0..).step_by(WORD).zip(above.chunks(WORD).zip(row.chunks(WORD))) {
+            if part_above == part {
+                continue;
+            }
+            for (x, (class, new)) in (at..).zip(part_above.iter().zip(part)) {
+                if class != new {
+                    spans.push((*class, Span { x: x as u32, top: tops[x], bottom: y }));
+                    tops[x] = y;
+                }
+            }
+        }
+    }
+    let ends = (0..).zip(last.iter().zip(&tops));
+    spans.extend(ends.map(|(x, (class, top))| (*class, Span { x, top: *top, bottom: size.height })));
+    spans.sort_unstable_by_key(|(class, span)| (*class, span.x, span.top));
+    spans
+}
+
 /// Calls `change` for each place where one row is set and the other is not, from left to right.
 fn differing(above: &[u8], row: &[u8], mut change: impl FnMut(usize)) {
     let (words, rest) = row.as_chunks::<WORD>();

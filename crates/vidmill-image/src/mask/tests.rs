@@ -50,6 +50,7 @@ fn the_least_and_the_simplest() {
     assert_eq!(mask(2, 3, &[1; 6]).to_counts(), "06");
     assert_eq!(mask(0, 7, &[]).runs(), [0]);
     assert_eq!(mask(0, 7, &[]).bounds(), None);
+    assert_eq!(Mask::of_classes(Size::new(0, 7), &[0u8; 0]).unwrap(), []);
     assert_eq!(Mask::empty(Size::new(5, 4)).unwrap(), mask(5, 4, &[0; 20]));
 }
 
@@ -131,6 +132,20 @@ proptest! {
         for (i, bit) in (0u32..).zip(&back) {
             let (x, y) = (left / 2 + i % window.width, top / 2 + i / window.width);
             prop_assert_eq!(*bit != 0, whole[(y * size.width + x) as usize] != 0);
+        }
+    }
+
+    #[test]
+    fn classes_are_as_their_pixels((size, rows) in picture(), least in any::<u8>()) {
+        let rows: Vec<u16> = rows.iter().map(|byte| u16::from(byte % 5) * u16::from(least)).collect();
+        let masks = Mask::of_classes(size, &rows).unwrap();
+        let mut classes = rows.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        prop_assert_eq!(masks.iter().map(|(class, _)| *class).collect::<Vec<_>>(), classes);
+        for (class, mask) in masks {
+            let own: Vec<u8> = rows.iter().map(|value| u8::from(*value == class)).collect();
+            prop_assert_eq!(mask, Mask::from_rows(size, &own).unwrap());
         }
     }
 
