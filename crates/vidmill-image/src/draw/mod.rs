@@ -28,6 +28,12 @@ use text::Lettering;
 /// Most lines that a banner takes; what is longer is cut with an ellipsis.
 const BANNER_LINES: usize = 3;
 
+/// Height of the smallest letters that can be read.
+const SMALLEST: f64 = 14.0;
+
+/// The share of the picture that names may hide before they are written smaller.
+const CROWDED: f64 = 0.2;
+
 /// Background of banners: a red that white text reads well on.
 const BANNER_COLOR: [u8; 3] = [150, 22, 28];
 
@@ -88,12 +94,27 @@ impl Style {
     fn new(size: Size) -> Self {
         // A long, thin picture must not get lines as thick as itself, nor letters too small to read.
         let side = f64::from(size.width.min(size.height).max(size.width.max(size.height) / 4));
-        let text = (side / 30.0).round().clamp(14.0, 400.0);
+        let text = (side / 30.0).round().clamp(SMALLEST, 400.0);
         Self {
             line: ((side / 270.0).round() as i64).clamp(2, 24),
             text: text as u16,
             padding: (text / 4.0).round() as i64,
         }
+    }
+    /// Smaller letters where there are so many names that they would hide the picture and each other. In steps, so that a video's names do
+    /// not change their size with each object that comes or goes.
+    fn for_labels(self, size: Size, annotations: &[Annotation<'_>]) -> Self {
+        let letters: usize =
+            annotations.iter().map(|annotation| annotation.text.chars().take(40).count()).sum();
+        // A letter is about half as wide as it is high.
+        let share =
+            |text: f64| letters as f64 * text * text / 2.0 / (f64::from(size.width) * f64::from(size.height));
+        let smaller = [1.0, 0.7, 0.5].map(|scale| (f64::from(self.text) * scale).round().max(SMALLEST));
+        let text = smaller.into_iter().find(|text| share(*text) < CROWDED).unwrap_or(smaller[2]);
+        if text as u16 == self.text {
+            return self;
+        }
+        Self { text: text as u16, padding: (text / 4.0).round() as i64, ..self }
     }
     /// Width of a mask's contour in pixels.
     fn contour(self) -> f32 {
@@ -123,6 +144,7 @@ impl Painter {
     /// names are placed so that they do not cover each other as long as there is room, in the order of the annotations.
     pub fn annotate(&mut self, picture: &mut Picture, annotations: &[Annotation<'_>]) {
         let style = Style::new(picture.size());
+        let labelled = style.for_labels(picture.size(), annotations);
         let mut canvas = Canvas::new(picture);
         let masks = annotations.iter().filter_map(|annotation| Some((annotation.mask?, annotation.color)));
         for (mask, color) in masks {
@@ -141,9 +163,9 @@ impl Painter {
         }
         let mut labels = Labels::default();
         for annotation in annotations.iter().filter(|annotation| !annotation.text.is_empty()) {
-            let anchors = annotation.anchors(canvas.area(), i64::from(style.text), least);
+            let anchors = annotation.anchors(canvas.area(), i64::from(labelled.text), least);
             if !anchors.is_empty() {
-                self.draw_label(&mut canvas, &mut labels, &anchors, style, annotation);
+                self.draw_label(&mut canvas, &mut labels, &anchors, labelled, annotation);
             }
         }
     }

@@ -191,6 +191,26 @@ fn names_without_room_hide_as_little_as_they_can() {
 }
 
 #[test]
+fn very_many_names_are_written_smaller() {
+    let size = Size::new(1920, 1080);
+    let style = Style::new(size);
+    let of = |count| style.for_labels(size, &vec![annotation(0.0, 0.0, 9.0, 9.0, "person 0.91"); count]);
+    assert_eq!((of(0), of(40)), (style, style));
+    assert!(of(300).text < of(100).text && of(100).text < style.text);
+    assert!(of(1_000_000).text >= 14);
+    // 300 boxes all over the picture then have room.
+    let annotations: Vec<_> = (0..300).map(|i| (i % 20 * 96, i / 20 * 72)).collect();
+    let mut labels = Labels::default();
+    let text = i64::from(of(300).text);
+    let picture = Area { left: 0, top: 0, right: 1920, bottom: 1080 };
+    let place = |(left, top): &(i64, i64)| {
+        let area = Area { left: *left, top: *top, right: left + 90, bottom: top + 60 };
+        labels.place(&[area], 6 * text, text, picture)
+    };
+    assert_eq!(overlap(&annotations.iter().map(place).collect::<Vec<_>>()), 0);
+}
+
+#[test]
 fn a_masks_pixels_are_tinted_and_no_others() {
     let mut picture = gray(321, 181);
     for (i, value) in picture.planes_mut()[0].iter_mut().enumerate() {
