@@ -175,25 +175,34 @@ impl Mask {
 
     /// The smallest box around all that is set, if anything is.
     pub fn bounds(&self) -> Option<Rect> {
-        let (mut top, mut bottom, mut sides) = (u32::MAX, 0, None);
-        for span in self.spans() {
-            (top, bottom) = (top.min(span.top), bottom.max(span.bottom));
-            sides = Some((sides.map_or(span.x, |(left, _)| left), span.x + 1));
+        let height = self.size.height;
+        let mut bounds: Option<[u32; 4]> = None;
+        for (start, end) in self.set_runs() {
+            let (first, last) = (start / height, (end - 1) / height);
+            // A run that goes on in the next column has the foot of one and the head of the other.
+            let (top, bottom) =
+                if first == last { (start % height, (end - 1) % height + 1) } else { (0, height) };
+            let [left, highest, _, lowest] = bounds.unwrap_or([first, top, 0, bottom]);
+            bounds = Some([left, highest.min(top), last + 1, lowest.max(bottom)]);
         }
-        let (left, right) = sides?;
-        Some(Rect::new(left as f32, top as f32, right as f32, bottom as f32))
+        let [left, top, right, bottom] = bounds?.map(|side| side as f32);
+        Some(Rect::new(left, top, right, bottom))
+    }
+
+    /// The first and one past the last pixel of each set run, counted down the columns.
+    fn set_runs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut end = 0;
+        self.runs.chunks_exact(2).map(move |pair| {
+            let start = end + pair[0];
+            end = start + pair[1];
+            (start, end)
+        })
     }
 
     /// What is set, column by column from left to right, each from top to bottom.
     pub fn spans(&self) -> impl Iterator<Item = Span> + '_ {
         let height = self.size.height;
-        let mut end = 0;
-        let runs = self.runs.chunks_exact(2).map(move |pair| {
-            let start = end + pair[0];
-            end = start + pair[1];
-            (start, end)
-        });
-        runs.flat_map(move |(start, end)| {
+        self.set_runs().flat_map(move |(start, end)| {
             // A run goes on at the top of the next column.
             (start / height..end.div_ceil(height)).map(move |x| Span {
                 x,
@@ -203,7 +212,8 @@ impl Mask {
         })
     }
 
-    /// The whole picture, one byte a pixel, row by row: 1 where it is set, else 0.
+    /// The whole picture, one byte a pixel, row by row: 1 where it is set, else 0. A few bytes of counts may tell of a huge picture: look
+    /// at the size of a mask from elsewhere first.
     pub fn to_rows(&self) -> Vec<u8> {
         let mut rows = Vec::new();
         self.fill_part([0, 0], self.size, &mut rows);

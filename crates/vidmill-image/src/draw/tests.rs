@@ -288,6 +288,18 @@ fn a_mask_of_another_size_is_cut_off() {
 }
 
 #[test]
+fn a_huge_mask_is_drawn_in_no_time() {
+    let begin = std::time::Instant::now();
+    for size in [Size::new(u32::MAX, 1), Size::new(1, u32::MAX), Size::new(65_535, 65_535)] {
+        let mask = Mask::from_runs(size, &[0, size.width * size.height]).unwrap();
+        let mut picture = gray(50, 70);
+        Painter::new().regions(&mut picture, &[(&mask, [255; 3])]);
+        assert!(luma(&picture, 0, 0) > 100);
+    }
+    assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+}
+
+#[test]
 fn strokes_cover_as_much_as_they_should() {
     for step in 0..48 {
         for (length, width) in [(0.0f32, 9.0f32), (40.0, 3.0), (55.5, 8.0)] {
