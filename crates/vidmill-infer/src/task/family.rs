@@ -7,7 +7,8 @@ use serde::Serialize;
 use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 
 use super::found::{Detection, Found};
-use super::{Thresholds, end_to_end, outputs, ssd, yolo, yolox};
+use super::keypoints::Keypoints;
+use super::{Thresholds, end_to_end, outputs, pose, ssd, yolo, yolox};
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
 use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
@@ -17,6 +18,7 @@ pub(super) const FAMILIES: &[&dyn Family] = &[
     &yolo::Yolov5,
     &yolox::Yolox,
     &yolox::YoloxDecoded,
+    &pose::YoloPose,
     &yolo::Yolov8,
     &end_to_end::EndToEnd,
     &ssd::Ssd,
@@ -203,6 +205,12 @@ impl Usual {
 pub(super) trait Decode: fmt::Debug + Send + Sync {
     /// Whether the outputs hold one part for each item of a batch.
     fn is_batched(&self) -> bool;
+
+    /// The keypoints of its detections.
+    fn keypoints(&self) -> &Keypoints {
+        static NONE: Keypoints = Keypoints::NONE;
+        &NONE
+    }
 
     /// What is in item `item`.
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError>;
