@@ -8,7 +8,7 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
-use super::{Thresholds, end_to_end, outputs, pose, ssd, yolo, yolox};
+use super::{Thresholds, end_to_end, outputs, pose, segment, ssd, yolo, yolox};
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
 use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
@@ -19,6 +19,7 @@ pub(super) const FAMILIES: &[&dyn Family] = &[
     &yolox::Yolox,
     &yolox::YoloxDecoded,
     &pose::YoloPose,
+    &segment::YoloSegment,
     &yolo::Yolov8,
     &end_to_end::EndToEnd,
     &ssd::Ssd,

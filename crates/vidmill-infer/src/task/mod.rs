@@ -17,6 +17,8 @@ mod keypoints;
 mod outputs;
 mod pose;
 mod recognise;
+mod resample;
+mod segment;
 mod ssd;
 mod yolo;
 mod yolox;
