@@ -8,7 +8,7 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
-use super::{Thresholds, end_to_end, outputs, pose, segment, ssd, yolo, yolox};
+use super::{Thresholds, end_to_end, obb, outputs, pose, segment, ssd, yolo, yolox};
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
 use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
@@ -20,6 +20,7 @@ pub(super) const FAMILIES: &[&dyn Family] = &[
     &yolox::YoloxDecoded,
     &pose::YoloPose,
     &segment::YoloSegment,
+    &obb::YoloObb,
     &yolo::Yolov8,
     &end_to_end::EndToEnd,
     &ssd::Ssd,
@@ -124,6 +125,8 @@ pub(super) struct Look<'a> {
     pub metadata: &'a Metadata,
     /// Size of its input.
     pub size: Size,
+    /// What the user or the metadata says that it gives.
+    pub task: Option<Task>,
     /// Names of its classes, where somebody gives them.
     pub labels: Option<&'a Labels>,
 }

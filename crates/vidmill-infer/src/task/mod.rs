@@ -14,6 +14,7 @@ mod found;
 mod input;
 mod item;
 mod keypoints;
+mod obb;
 mod outputs;
 mod pose;
 mod recognise;
