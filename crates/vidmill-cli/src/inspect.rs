@@ -54,6 +54,7 @@ fn model_json(model: &Description, plan: &Result<TaskPlan, infer::Error>) -> Val
             "input": plan.spec(),
             "batch": plan.batch(),
             "classes": plan.labels().iter().map(|(_, name)| name).collect::<Vec<_>>(),
+            "keypoints": plan.keypoint_names(),
             "why": plan.why(),
         }),
     };
@@ -83,6 +84,9 @@ fn print_model(model: &Description, plan: &Result<TaskPlan, infer::Error>) {
                 show!("  {line}");
             }
             show!("  {}", classes(plan));
+            if !plan.keypoint_names().is_empty() {
+                show!("  {} keypoints: {}", plan.keypoint_names().len(), plan.keypoint_names().join(", "));
+            }
         }
     }
 }

@@ -67,6 +67,9 @@ pub enum MaskError {
         "compressed counts are broken at byte {0}: they are characters from '0' to 'o', at most seven a number"
     )]
     Text(usize),
+    /// A span that is not after the one before it, or not in the picture.
+    #[error("span {0} of a mask is empty, not after the one before it, or not inside of the picture")]
+    Span(usize),
     /// A run that is negative or longer than the picture.
     #[error("run {0} of a mask is negative or longer than the picture")]
     Run(usize),
@@ -129,6 +132,24 @@ impl Mask {
             (spans[0].0, Self { size, runs })
         });
         Ok(classes.collect())
+    }
+
+    /// The pixels of `spans`, which come column by column from left to right, each column's from top to bottom; those of a column may
+    /// touch, but not overlap.
+    ///
+    /// # Errors
+    /// When the spans are in another order or reach out of the picture, or `size` is more pixels than 32 bits can count.
+    pub fn from_spans(size: Size, spans: &[Span]) -> Result<Self, MaskError> {
+        let pixels = pixels(size)?;
+        let mut before = Span { x: 0, top: 0, bottom: 0 };
+        for (index, span) in spans.iter().enumerate() {
+            let is_after = span.x > before.x || (span.x == before.x && span.top >= before.bottom);
+            if !is_after || span.x >= size.width || span.top >= span.bottom || span.bottom > size.height {
+                return Err(MaskError::Span(index));
+            }
+            before = *span;
+        }
+        Ok(Self { size, runs: encode::runs(pixels, size.height, spans.iter().copied()) })
     }
 
     /// Reads runs: alternating lengths of clear and set pixels, clear ones first, that have all pixels together. Empty runs are

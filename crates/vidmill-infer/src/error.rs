@@ -101,6 +101,12 @@ pub enum DecodeError {
         "confidence {confidence} is not in 0..=1: the model's last sigmoid is missing, or another --task is meant"
     )]
     Confidence { confidence: f32 },
+    /// A frame of which no mask can be made.
+    #[error("no mask can be made: {reason}")]
+    Mask { reason: String },
+    /// A number that should be a class.
+    #[error("model output '{output}' holds {value} at element {index} of the item, which is no class number")]
+    Class { output: String, index: usize, value: f32 },
     /// The item is not in the batch.
     #[error("item {item} is not in a batch of {batch}")]
     Item { item: usize, batch: usize },

@@ -42,6 +42,12 @@ pub(crate) struct Metadata {
     pub units: Option<Units>,
     /// `vidmill.background`: whether the first score of an SSD-style model is "nothing".
     pub background: Option<Background>,
+    /// `kpt_shape`: how many keypoints an object has, and how many numbers each.
+    pub keypoint_shape: Option<(usize, usize)>,
+    /// `kpt_names`, or `vidmill.keypoints`.
+    pub keypoints: Option<Vec<String>>,
+    /// `vidmill.skeleton`: pairs of keypoints to draw lines between.
+    pub skeleton: Option<Vec<[usize; 2]>>,
     /// Entries under other programs' keys that make no sense, and why.
     pub ignored: Vec<String>,
 }
@@ -117,6 +123,11 @@ impl Metadata {
                 .choice("vidmill.units", &[("normalised", Units::Normalised), ("pixels", Units::Pixels)])?,
             background: entries
                 .choice("vidmill.background", &[("first", Background::First), ("none", Background::None)])?,
+            keypoint_shape: entries.foreign("kpt_shape", keypoint_shape, &mut ignored),
+            keypoints: entries
+                .read("vidmill.keypoints", text_list)?
+                .or(entries.foreign("kpt_names", keypoint_names, &mut ignored).flatten()),
+            skeleton: entries.read("vidmill.skeleton", pairs)?,
             ignored,
         })
     }
@@ -190,6 +201,58 @@ fn names(text: &str) -> Result<Labels, &'static str> {
             .map(Labels::new),
         _ => Err("a list or dict of names is expected"),
     }
+}
+
+/// More keypoints, or numbers of one, than any model has come from a broken file.
+const MOST_KEYPOINTS: u32 = 10_000;
+
+/// `[17, 3]`.
+fn keypoint_shape(text: &str) -> Result<(usize, usize), &'static str> {
+    const EXPECTED: &str = "[keypoints, numbers of each] is expected, the numbers 2 or 3";
+    let Some(Value::List(items)) = parse(text) else { return Err(EXPECTED) };
+    match *items.iter().map(Value::whole).collect::<Vec<_>>() {
+        [Some(count @ 1..=MOST_KEYPOINTS), Some(numbers @ 2..=3)] => Ok((count as usize, numbers as usize)),
+        _ => Err(EXPECTED),
+    }
+}
+
+fn text_list(text: &str) -> Result<Vec<String>, &'static str> {
+    match parse(text) {
+        Some(value @ Value::List(_)) => texts(value),
+        _ => Err("a list of names is expected"),
+    }
+}
+
+fn texts(list: Value) -> Result<Vec<String>, &'static str> {
+    let Value::List(items) = list else { return Err("lists of names are expected") };
+    items.into_iter().map(|item| item.text().ok_or("all names must be text")).collect()
+}
+
+/// Ultralytics' names of keypoints, a list for each class. Where classes differ in them, or all are numbers (which is what it writes
+/// where it knows none), there are none.
+fn keypoint_names(text: &str) -> Result<Option<Vec<String>>, &'static str> {
+    let mut all = dict(text)?.into_iter().map(|(_, names)| texts(names));
+    let first = all.next().ok_or("a dict of lists of names is expected")??;
+    for names in all {
+        if names? != first {
+            return Ok(None);
+        }
+    }
+    let is_number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
+    Ok((!first.iter().all(is_number)).then_some(first))
+}
+
+fn pairs(text: &str) -> Result<Vec<[usize; 2]>, &'static str> {
+    const EXPECTED: &str = "a list of pairs of keypoints, counted from 0, is expected";
+    let Some(Value::List(items)) = parse(text) else { return Err(EXPECTED) };
+    let pair = |item: &Value| match item {
+        Value::List(ends) => match ends.as_slice() {
+            [a, b] => Some([a.whole()? as usize, b.whole()? as usize]),
+            _ => None,
+        },
+        _ => None,
+    };
+    items.iter().map(pair).collect::<Option<_>>().ok_or(EXPECTED)
 }
 
 fn image_size(text: &str) -> Result<(u32, u32), &'static str> {
@@ -472,6 +535,24 @@ mod tests {
         ] {
             let message = Metadata::of(&info(&[(key, value)])).unwrap_err().to_string();
             assert!(message.contains(key) && message.contains(value), "{message}");
+        }
+    }
+
+    #[test]
+    fn names_of_keypoints_are_read() {
+        let read = |key: &str, value: &str| Metadata::of(&info(&[(key, value)])).unwrap();
+        assert_eq!(read("kpt_shape", "[17, 3]").keypoint_shape, Some((17, 3)));
+        assert_eq!(read("kpt_shape", "[17, 4]").keypoint_shape, None);
+        let names = Some(vec!["nose".to_owned(), "ear".to_owned()]);
+        assert_eq!(read("kpt_names", "{0: ['nose', 'ear']}").keypoints, names);
+        assert_eq!(read("kpt_names", "{0: ['nose', 'ear'], 1: ['nose', 'ear']}").keypoints, names);
+        assert_eq!(read("kpt_names", "{0: ['nose', 'ear'], 1: ['nose', 'paw']}").keypoints, None);
+        assert_eq!(read("kpt_names", "{0: ['0', '1']}").keypoints, None);
+        assert_eq!(read("kpt_names", "{}").ignored.len(), 1);
+        assert_eq!(read("vidmill.keypoints", r#"["nose", "ear"]"#).keypoints, names);
+        assert_eq!(read("vidmill.skeleton", "[[0, 1], [1, 2]]").skeleton, Some(vec![[0, 1], [1, 2]]));
+        for (key, value) in [("vidmill.skeleton", "[[0, 1, 2]]"), ("vidmill.keypoints", "nose")] {
+            assert!(Metadata::of(&info(&[(key, value)])).unwrap_err().to_string().contains(key));
         }
     }
 

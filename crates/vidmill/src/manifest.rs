@@ -95,6 +95,8 @@ pub struct ModelEntry {
     pub sha256: String,
     /// The task and how its outputs are read.
     pub task: String,
+    /// The names of its detections' keypoints, in their order; empty where it gives none.
+    pub keypoints: Vec<String>,
     /// The input that frames are turned into.
     pub input: vidmill_image::TensorSpec,
 }
@@ -158,6 +160,7 @@ impl ModelEntry {
             class,
             sha256: info.sha256.clone(),
             task: plan.family().to_owned(),
+            keypoints: plan.keypoint_names().to_vec(),
             input: plan.spec().clone(),
         }
     }

@@ -142,10 +142,18 @@ def things(found: dict) -> list[Thing]:
 
 
 def rows(mask: dict) -> np.ndarray:
-    """The pixels of a run-length mask."""
-    size, runs = mask["size"], mask["runs"]
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(size["width"], size["height"]).T
+    """The pixels of a mask as COCO's files have it (tests/test_masks.py compares such with pycocotools)."""
+    height, width = mask["size"]
+    runs, number, shift = [], 0, 0
+    for character in mask["counts"].encode():
+        group = character - 48
+        number |= (group & 0x1F) << shift
+        shift += 5
+        if not group & 0x20:
+            number -= (1 << shift) if group & 0x10 else 0
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number, shift = 0, 0
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
 def compare(family: Family, found: list[Thing], expected: list[Thing], agreement: Agreement) -> None:

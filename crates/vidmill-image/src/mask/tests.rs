@@ -55,6 +55,18 @@ fn the_least_and_the_simplest() {
 }
 
 #[test]
+fn spans_that_are_out_of_order_or_reach_out_are_refused() {
+    let size = Size::new(4, 3);
+    let span = |x, top, bottom| Span { x, top, bottom };
+    let good = [span(0, 0, 3), span(1, 0, 1), span(1, 1, 2), span(3, 2, 3)];
+    assert_eq!(Mask::from_spans(size, &good).unwrap().runs(), [0, 5, 6, 1]);
+    assert_eq!(Mask::from_spans(size, &[]), Mask::empty(size));
+    for bad in [span(1, 1, 1), span(1, 0, 4), span(4, 0, 1), span(0, 0, 1), span(1, 0, 2)] {
+        assert_eq!(Mask::from_spans(size, &[good[0], good[1], bad]), Err(MaskError::Span(2)), "{bad:?}");
+    }
+}
+
+#[test]
 fn what_is_no_mask_is_refused() {
     let size = Size::new(4, 3);
     assert_eq!(Mask::from_rows(size, &[0; 11]), Err(MaskError::Length { size, needed: 12, found: 11 }));
@@ -75,6 +87,12 @@ fn what_is_no_mask_is_refused() {
 }
 
 proptest! {
+    #[test]
+    fn spans_come_back((size, rows) in picture()) {
+        let mask = Mask::from_rows(size, &rows).unwrap();
+        prop_assert_eq!(Mask::from_spans(size, &mask.spans().collect::<Vec<_>>()).unwrap(), mask);
+    }
+
     #[test]
     fn runs_are_those_that_counting_gives((size, rows) in picture()) {
         let mask = Mask::from_rows(size, &rows).unwrap();

@@ -7,7 +7,8 @@ use serde::Serialize;
 use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 
 use super::found::{Detection, Found};
-use super::{Thresholds, end_to_end, outputs, ssd, yolo, yolox};
+use super::keypoints::Keypoints;
+use super::{Thresholds, end_to_end, obb, outputs, pose, segment, ssd, yolo, yolox};
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
 use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
@@ -17,6 +18,9 @@ pub(super) const FAMILIES: &[&dyn Family] = &[
     &yolo::Yolov5,
     &yolox::Yolox,
     &yolox::YoloxDecoded,
+    &pose::YoloPose,
+    &segment::YoloSegment,
+    &obb::YoloObb,
     &yolo::Yolov8,
     &end_to_end::EndToEnd,
     &ssd::Ssd,
@@ -121,6 +125,8 @@ pub(super) struct Look<'a> {
     pub metadata: &'a Metadata,
     /// Size of its input.
     pub size: Size,
+    /// What the user or the metadata says that it gives.
+    pub task: Option<Task>,
     /// Names of its classes, where somebody gives them.
     pub labels: Option<&'a Labels>,
 }
@@ -203,6 +209,12 @@ impl Usual {
 pub(super) trait Decode: fmt::Debug + Send + Sync {
     /// Whether the outputs hold one part for each item of a batch.
     fn is_batched(&self) -> bool;
+
+    /// The keypoints of its detections.
+    fn keypoints(&self) -> &Keypoints {
+        static NONE: Keypoints = Keypoints::NONE;
+        &NONE
+    }
 
     /// What is in item `item`.
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError>;

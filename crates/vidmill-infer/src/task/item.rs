@@ -1,6 +1,6 @@
 //! One item's part of an output, checked.
 
-use vidmill_image::Rect;
+use vidmill_image::{Rect, Size};
 
 use crate::{DecodeError, Outputs};
 
@@ -26,6 +26,42 @@ pub(super) struct Expected {
 impl Expected {
     /// Finds this output and takes the part of `item` out of it; its numbers are all finite.
     pub(super) fn table<'a>(&self, outputs: &'a Outputs<'_>, item: usize) -> Result<Table<'a>, DecodeError> {
+        let (name, dims, data) = self.part(outputs, item)?;
+        let (rows, columns) = match *dims {
+            [rows, columns] => (rows, columns),
+            [rows] => (rows, 1),
+            [] => (1, 1),
+            _ => return Err(self.mismatch(outputs.batch(), dims)),
+        };
+        Table { name, rows, columns, data }.checked()
+    }
+
+    /// The same of an output of planes, `[planes, height, width]` or `[height, width]`: each plane a row, with their size.
+    pub(super) fn planes<'a>(
+        &self,
+        outputs: &'a Outputs<'_>,
+        item: usize,
+    ) -> Result<(Table<'a>, Size), DecodeError> {
+        let (name, dims, data) = self.part(outputs, item)?;
+        let (planes, height, width) = match *dims {
+            [planes, height, width] => (planes, height, width),
+            [height, width] => (1, height, width),
+            _ => return Err(self.mismatch(outputs.batch(), dims)),
+        };
+        let side = |side: usize| u32::try_from(side).ok().filter(|side| *side > 0);
+        let (Some(w), Some(h)) = (side(width), side(height)) else {
+            return Err(self.mismatch(outputs.batch(), dims));
+        };
+        let table = Table { name, rows: planes, columns: height * width, data };
+        Ok((table.checked()?, Size::new(w, h)))
+    }
+
+    /// Name, dimensions and numbers of one item's part.
+    fn part<'a>(
+        &self,
+        outputs: &'a Outputs<'_>,
+        item: usize,
+    ) -> Result<(&'a str, &'a [usize], &'a [f32]), DecodeError> {
         let batch = outputs.batch();
         if item >= batch || (!self.batched && batch != 1) {
             return Err(DecodeError::Item { item, batch });
@@ -46,18 +82,7 @@ impl Expected {
             return Err(self.mismatch(batch, tensor.shape));
         }
         let size: usize = dims.iter().product();
-        let data = &tensor.data[item * size..(item + 1) * size];
-        let (rows, columns) = match *dims {
-            [rows, columns] => (rows, columns),
-            [rows] => (rows, 1),
-            [] => (1, 1),
-            _ => return Err(self.mismatch(batch, tensor.shape)),
-        };
-        let table = Table { name: tensor.name, rows, columns, data };
-        match first_not_finite(data) {
-            Some(index) => Err(table.not_finite(index, data[index])),
-            None => Ok(table),
-        }
+        Ok((tensor.name, dims, &tensor.data[item * size..(item + 1) * size]))
     }
 
     fn mismatch(&self, batch: usize, found: &[usize]) -> DecodeError {
@@ -69,6 +94,14 @@ impl Expected {
 }
 
 impl<'a> Table<'a> {
+    /// The table itself, or the error that a number of it is not finite.
+    fn checked(self) -> Result<Self, DecodeError> {
+        match first_not_finite(self.data) {
+            Some(index) => Err(self.not_finite(index, self.data[index])),
+            None => Ok(self),
+        }
+    }
+
     /// The row at `index`.
     pub(super) fn row(&self, index: usize) -> &'a [f32] {
         &self.data[index * self.columns..(index + 1) * self.columns]
@@ -83,7 +116,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn not_finite(&self, index: usize, value: f32) -> DecodeError {
+    pub(super) fn not_finite(&self, index: usize, value: f32) -> DecodeError {
         DecodeError::NonFinite { output: self.name.to_owned(), index, value }
     }
 }

@@ -6,14 +6,20 @@
 //! Models that are fed and read alike are a [`Family`](family::Family), one file each; [`recognise`] finds a model's family, and
 //! from then on its decoder is all that counts.
 
+mod boxes;
 mod end_to_end;
 mod family;
 mod feed;
 mod found;
 mod input;
 mod item;
+mod keypoints;
+mod obb;
 mod outputs;
+mod pose;
 mod recognise;
+mod resample;
+mod segment;
 mod ssd;
 mod yolo;
 mod yolox;
@@ -141,6 +147,15 @@ impl TaskPlan {
     /// The names of the classes.
     pub fn labels(&self) -> &Labels {
         &self.labels
+    }
+    /// The names of its detections' keypoints, in their order; numbers where the model gives no names, empty where it gives no
+    /// keypoints.
+    pub fn keypoint_names(&self) -> &[String] {
+        &self.decoder.keypoints().names
+    }
+    /// Which keypoints are drawn with a line between them: pairs of places in [`TaskPlan::keypoint_names`].
+    pub fn skeleton(&self) -> &[[usize; 2]] {
+        &self.decoder.keypoints().skeleton
     }
     /// What was inferred from what, one sentence a line.
     pub fn why(&self) -> &[String] {

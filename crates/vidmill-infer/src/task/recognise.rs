@@ -31,8 +31,9 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let mut why = metadata.ignored.clone();
     let size = feed::size(&input, &metadata, options, &mut why)?;
     let given = given_labels(&metadata, options, &mut why)?;
-    let look = Look { info, metadata: &metadata, size, labels: given.as_ref() };
-    let family = match wanted(&metadata, options, &mut why)? {
+    let wanted = wanted(&metadata, options, &mut why)?;
+    let look = Look { info, metadata: &metadata, size, task: wanted.task(), labels: given.as_ref() };
+    let family = match wanted {
         Wanted::Family(family) => family,
         Wanted::Task(task) => {
             recognise(&look, task, &mut why).map_err(|reason| unrecognised(info, reason))?
@@ -88,6 +89,15 @@ enum Wanted {
     Family(&'static dyn Family),
     /// One that gives this, where something is said.
     Task(Option<Task>),
+}
+
+impl Wanted {
+    fn task(&self) -> Option<Task> {
+        match self {
+            Self::Family(family) => Some(family.task()),
+            Self::Task(task) => *task,
+        }
+    }
 }
 
 fn wanted(metadata: &Metadata, options: &TaskOptions, why: &mut Vec<String>) -> Result<Wanted, Error> {

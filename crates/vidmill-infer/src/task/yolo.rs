@@ -8,7 +8,7 @@ use super::family::{
     class_count, only_table, three_dims,
 };
 use super::found::Found;
-use super::item::{Expected, best, centred, place};
+use super::item::{Expected, Table, best, centred, place};
 use crate::{Candidate, DecodeError, Outputs};
 
 /// Strides of the usual grids, and of those of models for large pictures.
@@ -177,18 +177,7 @@ impl Columns {
         thresholds: &Thresholds,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let table = self.output.table(outputs, item)?;
-        // Class by class over all boxes, as the numbers lie in memory.
-        let mut confidences = table.row(4).to_vec();
-        let mut classes = vec![0u32; table.columns];
-        for class in 1..table.rows - 4 {
-            let class_id = place(class);
-            let scores = table.row(4 + class);
-            for ((best, id), &score) in confidences.iter_mut().zip(&mut classes).zip(scores) {
-                let higher = score > *best;
-                *best = if higher { score } else { *best };
-                *id = if higher { class_id } else { *id };
-            }
-        }
+        let (confidences, classes) = surest(&table, table.rows - 4);
         let [cx, cy, w, h] = [0, 1, 2, 3].map(|row| table.row(row));
         let mut found = Vec::new();
         for (index, (&confidence, &class_id)) in confidences.iter().zip(&classes).enumerate() {
@@ -199,4 +188,21 @@ impl Columns {
         }
         Ok(found)
     }
+}
+
+/// Of boxes as columns the highest score of each and its class, the first of equals. Goes class by class over all boxes, as the numbers
+/// lie in memory.
+pub(super) fn surest(table: &Table<'_>, classes: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut confidences = table.row(4).to_vec();
+    let mut ids = vec![0u32; table.columns];
+    for class in 1..classes {
+        let class_id = place(class);
+        let scores = table.row(4 + class);
+        for ((best, id), &score) in confidences.iter_mut().zip(&mut ids).zip(scores) {
+            let higher = score > *best;
+            *best = if higher { score } else { *best };
+            *id = if higher { class_id } else { *id };
+        }
+    }
+    (confidences, ids)
 }
