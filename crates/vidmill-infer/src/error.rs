@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use vidmill_image::MaskError;
+
 /// A model, a runtime or a choice that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,6 +103,12 @@ pub enum DecodeError {
         "confidence {confidence} is not in 0..=1: the model's last sigmoid is missing, or another --task is meant"
     )]
     Confidence { confidence: f32 },
+    /// A mask that cannot be put in the frame.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// Names that do not belong to detections.
+    #[error("{names} class names for {detections} detections")]
+    Names { names: usize, detections: usize },
     /// The item is not in the batch.
     #[error("item {item} is not in a batch of {batch}")]
     Item { item: usize, batch: usize },

@@ -137,7 +137,8 @@ pub(super) fn a_number_that_is_none_is_refused(subject: &Subject) {
     let path = subject.path(directory.path());
     let mut sink = create(&path, NO_NAMES).unwrap();
     sink.write(&ok(0, vec![boxed(0, 0)])).unwrap();
-    let spoilt: [(&str, fn(&mut Detection, f32)); 8] = [
+    type Spoil = fn(&mut Detection, f32);
+    let spoilt: [(&str, Spoil); 8] = [
         ("confidence", |found, bad| found.confidence = bad),
         ("xyxy", |found, bad| found.xyxy[2] = bad),
         ("corners", |found, bad| found.corners.as_mut().unwrap()[3][1] = bad),
