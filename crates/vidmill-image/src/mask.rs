@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Rect, Size};
 
+mod displayed;
 mod encode;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ pub struct Span {
 }
 
 /// What a mask cannot be made of.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MaskError {
     /// More pixels than a run can count.
@@ -61,6 +62,17 @@ pub enum MaskError {
         left: u32,
         /// Its first row.
         top: u32,
+    },
+    /// A mask that is to be of the model's input, and is of another size.
+    #[error(
+        "a mask is {}x{}, and the model's input {}x{}: make masks of the size of the input",
+        .found.width, .found.height, .input.width, .input.height
+    )]
+    NotInput {
+        /// Width and height of the mask.
+        found: Size,
+        /// Width and height of the input.
+        input: Size,
     },
     /// A character that compressed counts do not have, or a number that does not end.
     #[error(

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use vidmill_image::MaskError;
+
 /// A model, a runtime or a choice that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,12 +103,15 @@ pub enum DecodeError {
         "confidence {confidence} is not in 0..=1: the model's last sigmoid is missing, or another --task is meant"
     )]
     Confidence { confidence: f32 },
-    /// A frame of which no mask can be made.
-    #[error("no mask can be made: {reason}")]
-    Mask { reason: String },
+    /// A mask that cannot be put in the frame.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
     /// A number that should be a class.
     #[error("model output '{output}' holds {value} at element {index} of the item, which is no class number")]
     Class { output: String, index: usize, value: f32 },
+    /// Names that do not belong to detections.
+    #[error("{names} class names for {detections} detections")]
+    Names { names: usize, detections: usize },
     /// The item is not in the batch.
     #[error("item {item} is not in a batch of {batch}")]
     Item { item: usize, batch: usize },

@@ -5,10 +5,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::Random;
-use vidmill_image::{ChannelOrder, ElementType, Geometry, Rect, ResizeMode, Size, TensorLayout};
+use vidmill_image::{ChannelOrder, ElementType, Geometry, Mask, Rect, ResizeMode, Size, TensorLayout};
 use vidmill_infer::{
-    Batch, DecodeError, Detection, Dim, Element, Error, ModelInfo, Outputs, TaskOptions, TaskPlan,
-    TensorInfo, TensorView,
+    Batch, DecodeError, Detection, Dim, Element, Error, Found, Keypoint, ModelInfo, Outputs, Region,
+    TaskOptions, TaskPlan, TensorInfo, TensorView, Text,
 };
 
 /// A tensor of a model; 0 stands for any number.
@@ -473,22 +473,75 @@ fn yolov8_columns_equal_the_naive_reading() {
 }
 
 #[test]
-fn detections_that_somebody_else_made_are_put_in_pixels_of_the_frame() {
+fn what_somebody_else_found_is_put_in_pixels_of_the_frame() {
     let options =
         TaskOptions { task: Some("outputs".into()), conf: 0.5, max_det: 3, ..TaskOptions::default() };
     let plan = plan(&model(&[0, 3, 640, 640], &[], &[]), &options);
+    // Half the size, 140 rows of padding above.
     let geometry = Geometry::new(Size::new(1280, 720), plan.spec().size, plan.spec().resize);
     let given = |x1: f32, confidence| {
         Detection::new(Rect { x1, y1: 240.0, x2: x1 + 100.0, y2: 340.0 }, confidence, 3)
     };
-    let all = [given(0.0, 0.6), given(100.0, 0.9), given(200.0, 0.5), given(-200.0, 0.8)];
-    let found = plan.finish_given(&all, &geometry).unwrap();
-    let places: Vec<usize> = found.iter().map(|(place, _)| *place).collect();
-    assert_eq!(places, [1, 0], "by confidence; what is not sure enough or outside is left out");
-    assert_eq!(shown(&[found[0].1.clone()]), [([200.0, 200.0, 400.0, 400.0], 0.9, 3)]);
-    assert!(matches!(
-        plan.finish_given(&[given(f32::NAN, 0.6)], &geometry),
-        Err(DecodeError::NonFinite { index: 0, .. })
-    ));
-    assert!(plan.finish_given(&[given(0.0, 1.5)], &geometry).is_err());
+    let finish = |detections: Vec<Detection>| plan.finish_given(detections.into(), &geometry);
+    let all = vec![given(0.0, 0.6), given(100.0, 0.9), given(200.0, 0.5), given(-200.0, 0.8)];
+    let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    let found = plan.finish_given(Found { names, ..all.clone().into() }, &geometry).unwrap();
+    assert_eq!(found.names, ["b", "a"], "by confidence; what is not sure enough or outside is left out");
+    let kept = found.detections.unwrap();
+    assert_eq!(kept.len(), 2);
+    assert_eq!(shown(&kept[..1]), [([200.0, 200.0, 400.0, 400.0], 0.9, 3)]);
+    let few = Found { names: vec!["a".into()], ..all.into() };
+    assert!(matches!(plan.finish_given(few, &geometry), Err(DecodeError::Names { names: 1, detections: 4 })));
+    assert!(matches!(finish(vec![given(f32::NAN, 0.6)]), Err(DecodeError::NonFinite { index: 0, .. })));
+    assert!(finish(vec![given(0.0, 1.5)]).is_err());
+
+    // All that has a place goes along, also of what was found within a detection.
+    let input = plan.spec().size;
+    let mut rows = vec![0; 640 * 640];
+    rows[240 * 640 + 100] = 1;
+    let mask = || Mask::from_rows(input, &rows).unwrap();
+    let keypoint = |x, y, confidence| Keypoint { x, y, confidence };
+    let inner = Found {
+        detections: Some(vec![given(100.0, 0.1)]),
+        regions: Some(vec![Region { class_id: 7, mask: mask() }]),
+        text: Some(Text { text: "A 1".into(), confidence: 0.75 }),
+        ..Found::default()
+    };
+    let full = Detection {
+        corners: Some([[100.0, 240.0], [200.0, 250.0], [200.0, 340.0], [100.0, 330.0]]),
+        keypoints: vec![keypoint(150.0, 290.0, Some(0.5)), keypoint(0.0, 140.0, None)],
+        mask: Some(mask()),
+        inside: Some(Box::new(inner)),
+        ..given(100.0, 0.9)
+    };
+    let mut pixels = vec![0; 1280 * 720];
+    for place in [200 * 1280 + 200, 200 * 1280 + 201, 201 * 1280 + 200, 201 * 1280 + 201] {
+        pixels[place] = 1;
+    }
+    let displayed = Mask::from_rows(geometry.displayed, &pixels).unwrap();
+    let regions = || Some(vec![Region { class_id: 1, mask: mask() }]);
+    let found = Found { regions: regions(), ..vec![full.clone()].into() };
+    let found = plan.finish_given(found, &geometry).unwrap();
+    assert_eq!(found.regions.unwrap()[0].mask, displayed);
+    let one = found.detections.unwrap().swap_remove(0);
+    assert_eq!(one.corners, Some([[200.0, 200.0], [400.0, 220.0], [400.0, 400.0], [200.0, 380.0]]));
+    assert_eq!(one.keypoints, [keypoint(300.0, 300.0, Some(0.5)), keypoint(0.0, 0.0, None)]);
+    assert_eq!(one.mask.as_ref(), Some(&displayed));
+    let inside = one.inside.unwrap();
+    assert_eq!(shown(&inside.detections.unwrap()), [([200.0, 200.0, 400.0, 400.0], 0.1, 3)]);
+    assert_eq!((&inside.regions.unwrap()[0].mask, inside.text.unwrap().confidence), (&displayed, 0.75));
+
+    let small = Mask::empty(Size::new(320, 320)).unwrap();
+    let wrong = finish(vec![Detection { mask: Some(small), ..full.clone() }]).unwrap_err().to_string();
+    assert_eq!(
+        wrong,
+        "a mask is 320x320, and the model's input 640x640: make masks of the size of the input"
+    );
+    let bad = vec![keypoint(f32::INFINITY, 0.0, None)];
+    assert!(finish(vec![Detection { keypoints: bad, ..full.clone() }]).is_err());
+    let bad = Found { embedding: Some(vec![0.0, f32::NAN]), ..Found::default() };
+    let inside = Some(Box::new(bad.clone()));
+    assert!(
+        finish(vec![Detection { inside, ..full }]).is_err() && plan.finish_given(bad, &geometry).is_err()
+    );
 }

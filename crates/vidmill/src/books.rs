@@ -362,21 +362,26 @@ impl Names {
     }
 
     fn name(&mut self, found: infer::Found) -> Result<record::Found, serde_json::Error> {
-        let infer::Found { detections, names, classes, regions, text, embedding, outputs } = found;
+        let infer::Found { detections, names, class_names, classes, regions, text, embedding, outputs } =
+            found;
         let mut own = names.into_iter();
         let named = |all: Vec<infer::Detection>| {
             all.into_iter().map(|detection| self.detection(detection, own.next())).collect::<Result<_, _>>()
         };
         let detections = detections.map(named).transpose()?;
+        let mut name = |class_id| match class_names.get(&class_id) {
+            Some(own) => own.as_str().into(),
+            None => self.of(class_id),
+        };
         let mut class = |infer::Class { class_id, confidence }| record::Class {
             class_id,
-            class: self.of(class_id),
+            class: name(class_id),
             confidence,
         };
         let classes = classes.map(|all| all.into_iter().map(&mut class).collect());
         let mut region = |infer::Region { class_id, mask }| record::Region {
             class_id,
-            class: self.of(class_id),
+            class: name(class_id),
             mask: Rle(mask),
         };
         let masks = regions.map(|all| all.into_iter().map(&mut region).collect());
@@ -397,6 +402,7 @@ impl Names {
             None => record::Keypoint::Plain([point.x, point.y]),
         };
         let keypoints: Vec<_> = found.keypoints.iter().map(keypoint).collect();
+        let inside = found.inside.map(|inside| self.name(*inside)).transpose()?.unwrap_or_default();
         Ok(record::Detection {
             xyxy: [x1, y1, x2, y2],
             confidence: found.confidence,
@@ -405,6 +411,13 @@ impl Names {
             corners: found.corners,
             keypoints: (!keypoints.is_empty()).then_some(keypoints),
             mask: found.mask.map(Rle),
+            classes: inside.classes,
+            text: inside.text,
+            text_confidence: inside.text_confidence,
+            embedding: inside.embedding,
+            detections: inside.detections,
+            masks: inside.masks,
+            outputs: inside.outputs,
             ..record::Detection::default()
         })
     }

@@ -146,7 +146,7 @@ fn settle(
         }
         Predicted::Frames(found) if found.len() == frames.len() => {
             let displayed = |(found, Fitted(geometry)): (Result<Found, String>, &Fitted)| {
-                to_displayed(plan, found?, geometry)
+                plan.finish_given(found?, geometry).map_err(|error| error.to_string())
             };
             Ok(found.into_iter().zip(frames).map(displayed).collect())
         }
@@ -154,19 +154,6 @@ fn settle(
             Err(format!("the predictor gave {} results for {} frames", found.len(), frames.len()))
         }
     }
-}
-
-/// Boxes of the input as boxes of the frame, with the user's thresholds applied.
-fn to_displayed(plan: &TaskPlan, found: Found, geometry: &Geometry) -> Result<Found, String> {
-    let Some(given) = &found.detections else { return Ok(found) };
-    let names = &found.names;
-    if !names.is_empty() && names.len() != given.len() {
-        return Err(format!("{} class names for {} detections", names.len(), given.len()));
-    }
-    let kept = plan.finish_given(given, geometry).map_err(|error| error.to_string())?;
-    let names = kept.iter().filter_map(|(place, _)| names.get(*place).cloned()).collect();
-    let detections = kept.into_iter().map(|(_, detection)| detection).collect();
-    Ok(Found { detections: Some(detections), names, ..found })
 }
 
 impl Seen {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Geometry, ResizeMode};
 
 /// The runs as pycocotools' `rleEncode` counts them: pixel by pixel, down the columns.
 fn counted(size: Size, rows: &[u8]) -> Vec<u32> {
@@ -38,6 +39,38 @@ fn picture() -> impl Strategy<Value = (Size, Vec<u8>)> {
         ];
         (Just(Size::new(width, height)), rows)
     })
+}
+
+proptest! {
+    /// Pixel by pixel, for every way of fitting.
+    #[test]
+    fn a_mask_of_the_input_becomes_one_of_the_frame(
+        (input, rows) in picture(), width in 1u32..90, height in 1u32..60, mode in 0..4usize
+    ) {
+        let modes =
+            [ResizeMode::Letterbox, ResizeMode::LetterboxTopLeft, ResizeMode::Stretch, ResizeMode::CenterCrop];
+        let geometry = Geometry::new(Size::new(width, height), input, modes[mode]);
+        let displayed = Mask::from_rows(input, &rows).unwrap().to_displayed(&geometry).unwrap();
+        let at = |i: u32, axis: usize| (f64::from(i) + 0.5) * geometry.scale[axis] + geometry.offset[axis];
+        let is_set = |x: u32, y: u32| {
+            let (x, y) = (at(x, 0).floor(), at(y, 1).floor());
+            let is_inside = (0.0..f64::from(input.width)).contains(&x) && (0.0..f64::from(input.height)).contains(&y);
+            is_inside && rows[y as usize * input.width as usize + x as usize] != 0
+        };
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let expected: Vec<u8> = pixels.map(|(x, y)| is_set(x, y).into()).collect();
+        prop_assert_eq!(displayed, Mask::from_rows(Size::new(width, height), &expected).unwrap());
+    }
+}
+
+#[test]
+fn a_mask_of_another_size_is_no_mask_of_the_input() {
+    let geometry = Geometry::new(Size::new(20, 10), Size::new(8, 8), ResizeMode::Letterbox);
+    let error = Mask::empty(Size::new(8, 4)).unwrap().to_displayed(&geometry).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a mask is 8x4, and the model's input 8x8: make masks of the size of the input"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod end_to_end;
 mod family;
 mod feed;
 mod found;
+mod given;
 mod input;
 mod item;
 mod keypoints;
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use vidmill_image::{Geometry, Size, TensorSpec};
 
 pub use family::Task;
-use family::{CERTAIN, Decode, Scope};
+use family::{Decode, Scope};
 pub use found::{Class, Detection, Found, Keypoint, Region, Text};
 pub(crate) use input::ImageInput;
 pub use recognise::families;
@@ -174,36 +175,5 @@ impl TaskPlan {
         geometry: &Geometry,
     ) -> Result<Found, DecodeError> {
         self.decoder.decode(outputs, item, &Scope { thresholds: &self.thresholds, geometry })
-    }
-
-    /// Detections that somebody else made, in pixels of the input, as [`TaskPlan::decode`] gives its own: with the thresholds
-    /// applied, but no suppression. Each comes with its place among those given.
-    ///
-    /// # Errors
-    /// When a number is not finite or a confidence is above 1.
-    pub fn finish_given(
-        &self,
-        given: &[Detection],
-        geometry: &Geometry,
-    ) -> Result<Vec<(usize, Detection)>, DecodeError> {
-        let scope = Scope { thresholds: &self.thresholds, geometry };
-        for (index, Detection { rect, confidence, .. }) in given.iter().enumerate() {
-            let numbers = [rect.x1, rect.y1, rect.x2, rect.y2, *confidence];
-            if let Some(&value) = numbers.iter().find(|number| !number.is_finite()) {
-                return Err(DecodeError::NonFinite { output: "detections".to_owned(), index, value });
-            }
-            if *confidence > CERTAIN {
-                return Err(DecodeError::Confidence { confidence: *confidence });
-            }
-        }
-        let t = &self.thresholds;
-        let mut kept: Vec<_> =
-            given.iter().enumerate().filter(|(_, d)| t.pass(d.confidence, d.class_id)).collect();
-        kept.sort_by(|(_, a), (_, b)| b.confidence.total_cmp(&a.confidence));
-        kept.truncate(t.max_det);
-        let displayed = kept.into_iter().filter_map(|(place, detection)| {
-            Some((place, scope.visible(detection.rect, detection.confidence, detection.class_id)?))
-        });
-        Ok(displayed.collect())
     }
 }

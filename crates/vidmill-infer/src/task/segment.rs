@@ -136,8 +136,3 @@ fn sums(
     values
 }
 
-impl From<MaskError> for DecodeError {
-    fn from(error: MaskError) -> Self {
-        Self::Mask { reason: error.to_string() }
-    }
-}

@@ -1,11 +1,14 @@
 //! COCO results: `[{"image_id": 7, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, ...]`, as
 //! pycocotools' `loadRes` reads them. The format has a place for detections only: frames without any, and frames that
-//! failed or were dropped, leave no trace in it (the other formats and the manifest have them).
+//! failed or were dropped, leave no trace in it (the other formats and the manifest have them). A model that gives no detections at
+//! all is refused; what a result has beside them is left out, with one warning.
 //!
 //! - `image_id` is the frame number; for a picture whose file name is a number (`000000000139.jpg`, as in COCO itself),
 //!   that number. It must be unique in the file, so a file takes one video, or any number of pictures.
 //! - `category_id` is COCO's own (1 to 90, with gaps) where the model's class names are the 80 of COCO, in their order;
 //!   otherwise it is the model's class number.
+//! - `segmentation` is the mask, run-length encoded; of an oriented box it is the polygon of its corners.
+//! - `keypoints` are x, y, confidence of each, end to end; the confidence is 1 where the model gives none.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,7 +19,7 @@ use serde::Serialize;
 use super::categories::CategoryIds;
 use super::output::Output;
 use super::{Sink, SinkError, check_finite};
-use crate::record::{Detection, Outcome, Record};
+use crate::record::{Detection, Found, Outcome, Record, Rle};
 
 const HEAD: &str = "[";
 const TAIL: &str = "\n]\n";
@@ -32,20 +35,44 @@ pub struct CocoSink {
     images: Option<Images>,
     /// What stands between the last entry and the next.
     separator: &'static [u8],
+    /// Whether it was told that something is left out.
+    told: bool,
 }
 
 impl CocoSink {
     /// To a file, which must be able to seek. `class_names` in the order of the model's class numbers.
     pub fn create(path: &Path, class_names: &[impl AsRef<str>]) -> Result<Self, SinkError> {
         let output = Output::create(path, HEAD, TAIL)?;
-        Ok(Self { output, categories: CategoryIds::of(class_names), images: None, separator: b"\n" })
+        Ok(Self::new(output, class_names, b"\n"))
     }
 
     /// To a file that holds results of a video already, of which the first `bytes` bytes are kept.
     pub fn go_on(path: &Path, class_names: &[impl AsRef<str>], bytes: u64) -> Result<Self, SinkError> {
         let output = Output::go_on(path, bytes, TAIL)?;
         let separator: &[u8] = if bytes > HEAD.len() as u64 { b",\n" } else { b"\n" };
-        Ok(Self { output, categories: CategoryIds::of(class_names), images: None, separator })
+        Ok(Self::new(output, class_names, separator))
+    }
+
+    fn new(output: Output, class_names: &[impl AsRef<str>], separator: &'static [u8]) -> Self {
+        Self { output, categories: CategoryIds::of(class_names), images: None, separator, told: false }
+    }
+
+    /// Refuses a result that would leave no trace, and tells once of one that leaves not all.
+    fn check_place(&mut self, record: &Record, found: &Found) -> Result<(), SinkError> {
+        let without = left_out(found);
+        if found.detections.is_none() {
+            return Err(SinkError::NoPlace {
+                path: self.output.name().to_owned(),
+                origin: record.source.to_string(),
+                frame: record.frame,
+                found: without.join(", "),
+            });
+        }
+        if !without.is_empty() && !std::mem::replace(&mut self.told, true) {
+            let (path, without) = (self.output.name(), without.join(", "));
+            tracing::warn!("{path} is without {without}: COCO results have no place for them");
+        }
+        Ok(())
     }
 
     /// The record's `image_id`, or an error when another frame has it.
@@ -55,25 +82,55 @@ impl CocoSink {
         if images.take(id, record) { Ok(id) } else { Err(images.taken(id, record, self.output.name())) }
     }
 
-    fn result(&self, image_id: u64, record: &Record, detection: &Detection) -> Result<CocoResult, SinkError> {
+    fn result<'a>(
+        &self,
+        image_id: u64,
+        record: &Record,
+        detection: &'a Detection,
+    ) -> Result<CocoResult<'a>, SinkError> {
         let [x1, y1, x2, y2] = detection.xyxy;
         let bbox = [x1, y1, x2 - x1, y2 - y1];
-        match bbox.iter().find(|side| !side.is_finite()) {
-            None => Ok(CocoResult {
-                image_id,
-                category_id: self.categories.of_class(detection.class_id),
-                bbox,
-                score: detection.confidence,
-            }),
-            Some(&side) => Err(SinkError::NonFinite {
+        if let Some(&side) = bbox.iter().find(|side| !side.is_finite()) {
+            return Err(SinkError::NonFinite {
                 path: self.output.name().to_owned(),
                 origin: record.source.to_string(),
                 frame: record.frame,
                 field: "bbox",
                 value: side.into(),
-            }),
+            });
         }
+        let mask = detection.mask.as_ref().map(Segmentation::Mask);
+        let corners =
+            || detection.corners.as_ref().map(|corners| Segmentation::Polygons([corners.as_flattened()]));
+        let flat = |point: &crate::record::Keypoint| {
+            let [x, y] = point.xy();
+            [x, y, point.confidence().unwrap_or(1.0)]
+        };
+        Ok(CocoResult {
+            image_id,
+            category_id: self.categories.of_class(detection.class_id),
+            bbox,
+            score: detection.confidence,
+            segmentation: mask.or_else(corners),
+            track_id: detection.track_id,
+            keypoints: detection.keypoints.as_ref().map(|all| all.iter().flat_map(flat).collect()),
+        })
     }
+}
+
+/// The keys of a result that the format has no place for.
+fn left_out(found: &Found) -> Vec<&'static str> {
+    let all = found.detections();
+    let any = |has: fn(&Detection) -> bool| all.iter().any(has);
+    let keys = [
+        ("classes", found.classes.is_some() || any(|d| d.classes.is_some())),
+        ("masks", found.masks.is_some() || any(|d| d.masks.is_some())),
+        ("text", found.text.is_some() || any(|d| d.text.is_some())),
+        ("embedding", found.embedding.is_some() || any(|d| d.embedding.is_some())),
+        ("detections of detections", any(|d| d.detections.is_some())),
+        ("outputs", found.outputs.is_some() || any(|d| d.outputs.is_some())),
+    ];
+    keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
 }
 
 impl Sink for CocoSink {
@@ -81,6 +138,7 @@ impl Sink for CocoSink {
         check_finite(record, self.output.name())?;
         let image_id = self.image_id(record)?;
         let Outcome::Ok(found) = &record.outcome else { return Ok(()) };
+        self.check_place(record, found)?;
         let results: Vec<_> = found
             .detections()
             .iter()
@@ -111,11 +169,26 @@ impl Sink for CocoSink {
 
 /// <https://cocodataset.org/#format-results>
 #[derive(Debug, Serialize)]
-struct CocoResult {
+struct CocoResult<'a> {
     image_id: u64,
     category_id: u32,
     bbox: [f32; 4],
     score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segmentation: Option<Segmentation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keypoints: Option<Vec<f32>>,
+    /// Not COCO's own, but that of the sets of videos in its format (TAO); pycocotools leaves it in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track_id: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Segmentation<'a> {
+    Mask(&'a Rle),
+    /// Each x, y, x, y, ...
+    Polygons([&'a [f32]; 1]),
 }
 
 /// What the file holds, for telling whether another frame's `image_id` is free.

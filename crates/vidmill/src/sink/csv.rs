@@ -1,17 +1,24 @@
 //! CSV: one row a detection, with the frame's columns repeated. A frame without detections has one row, its box columns
-//! empty, so that every sampled frame is in the table. What a model gives beside detections is JSON in the frame's first row. Quoting as RFC 4180 says; rows end in a line feed.
+//! empty, so that every sampled frame is in the table. What has no number or text of its own is JSON. Quoting as RFC 4180 says;
+//! rows end in a line feed.
+//!
+//! The columns after `message` are the detection's in a detection's row, and the frame's in a row without a box. A frame that
+//! has both sorts has a row of its own before those of its detections; but where its `outputs` are all that it has beside them,
+//! those are in its first row.
 
 use std::fmt::Debug;
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::output::Output;
 use super::{Sink, SinkError, check_finite};
-use crate::record::{Detection, Json, Outcome, Record};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
 
 /// The first line.
-pub const HEADER: &str =
-    "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message,outputs\n";
+pub const HEADER: &str = "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message,outputs,\
+     track_id,corners,keypoints,mask,classes,text,text_confidence,embedding,detections,masks\n";
 
 /// Writes one row per detection, and one per frame that has none.
 #[derive(Debug)]
@@ -35,17 +42,9 @@ impl Sink for CsvSink {
     fn write(&mut self, record: &Record) -> Result<(), SinkError> {
         check_finite(record, self.output.name())?;
         self.output.append(|rows| match &record.outcome {
-            Outcome::Ok(found) => {
-                let outputs = found.outputs.as_ref().map_or("", Json::as_str);
-                let (first, rest) = match found.detections() {
-                    [] => (None, &[][..]),
-                    [first, rest @ ..] => (Some(first), rest),
-                };
-                row(rows, record, "ok", first, "", outputs)?;
-                rest.iter().try_for_each(|detection| row(rows, record, "ok", Some(detection), "", ""))
-            }
-            Outcome::Failed { error, .. } => row(rows, record, "failed", None, error, ""),
-            Outcome::Dropped { reason } => row(rows, record, "dropped", None, reason, ""),
+            Outcome::Ok(found) => rows_of(rows, record, found),
+            Outcome::Failed { error, .. } => row(rows, record, "failed", None, error, &Cells::default()),
+            Outcome::Dropped { reason } => row(rows, record, "dropped", None, reason, &Cells::default()),
         })
     }
 
@@ -62,13 +61,76 @@ impl Sink for CsvSink {
     }
 }
 
+/// The rows of a frame.
+fn rows_of(out: &mut Vec<u8>, record: &Record, found: &Found) -> io::Result<()> {
+    let Found { detections: _, classes, masks, text, text_confidence, embedding, outputs } = found;
+    let frame = Cells {
+        classes: classes.as_deref(),
+        masks: masks.as_deref(),
+        text: text.as_deref(),
+        text_confidence: *text_confidence,
+        embedding: embedding.as_deref(),
+        outputs: outputs.as_ref(),
+        ..Cells::default()
+    };
+    let detections = found.detections();
+    let just_outputs = Cells { outputs: frame.outputs, ..Cells::default() };
+    let has_own_row = frame != just_outputs
+        || frame.outputs.is_some() && detections.iter().any(|detection| detection.outputs.is_some());
+    if has_own_row || detections.is_empty() {
+        row(out, record, "ok", None, "", &frame)?;
+    }
+    for (index, detection) in detections.iter().enumerate() {
+        let mut cells = Cells::of(detection);
+        if index == 0 && !has_own_row {
+            cells.outputs = cells.outputs.or(frame.outputs);
+        }
+        row(out, record, "ok", Some(detection), "", &cells)?;
+    }
+    Ok(())
+}
+
+/// What a row has beside box and message.
+#[derive(Default, PartialEq)]
+struct Cells<'a> {
+    outputs: Option<&'a Json>,
+    track_id: Option<u64>,
+    corners: Option<&'a [[f32; 2]; 4]>,
+    keypoints: Option<&'a [Keypoint]>,
+    mask: Option<&'a Rle>,
+    classes: Option<&'a [Class]>,
+    text: Option<&'a str>,
+    text_confidence: Option<f32>,
+    embedding: Option<&'a [f32]>,
+    detections: Option<&'a [Detection]>,
+    masks: Option<&'a [Region]>,
+}
+
+impl<'a> Cells<'a> {
+    fn of(detection: &'a Detection) -> Self {
+        Self {
+            outputs: detection.outputs.as_ref(),
+            track_id: detection.track_id,
+            corners: detection.corners.as_ref(),
+            keypoints: detection.keypoints.as_deref(),
+            mask: detection.mask.as_ref(),
+            classes: detection.classes.as_deref(),
+            text: detection.text.as_deref(),
+            text_confidence: detection.text_confidence,
+            embedding: detection.embedding.as_deref(),
+            detections: detection.detections.as_deref(),
+            masks: detection.masks.as_deref(),
+        }
+    }
+}
+
 fn row(
     out: &mut Vec<u8>,
     record: &Record,
     status: &str,
     detection: Option<&Detection>,
     message: &str,
-    outputs: &str,
+    cells: &Cells<'_>,
 ) -> io::Result<()> {
     let (source, frame) = (quote(&record.source), record.frame);
     write!(out, "{source},{frame},{},{},{status},", or_empty(record.pts), or_empty(record.time))?;
@@ -78,7 +140,23 @@ fn row(
         }
         None => write!(out, ",,,,,,")?,
     }
-    writeln!(out, ",{},{}", quote(message), quote(outputs))
+    write!(out, ",{},{}", quote(message), quote(cells.outputs.map_or("", Json::as_str)))?;
+    write!(out, ",{}", or_empty(cells.track_id))?;
+    json(out, cells.corners)?;
+    json(out, cells.keypoints)?;
+    json(out, cells.mask)?;
+    json(out, cells.classes)?;
+    write!(out, ",{},{}", quote(cells.text.unwrap_or_default()), or_empty(cells.text_confidence))?;
+    json(out, cells.embedding)?;
+    json(out, cells.detections)?;
+    json(out, cells.masks)?;
+    writeln!(out)
+}
+
+/// A further cell: JSON, or empty.
+fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: Option<&T>) -> io::Result<()> {
+    let text = value.map(serde_json::to_string).transpose()?;
+    write!(out, ",{}", quote(&text.unwrap_or_default()))
 }
 
 /// `Debug` writes the shortest number that reads back the same, and floats always with a point or an exponent, so that

@@ -22,7 +22,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::record::{Outcome, Record};
+use crate::record::{Class, Detection, Outcome, Record};
 
 /// The path that means standard output.
 pub const STANDARD_OUTPUT: &str = "-";
@@ -207,6 +207,21 @@ pub enum SinkError {
         /// The record's source.
         second: String,
     },
+    /// A result without detections, for which COCO results have no place.
+    #[error(
+        "cannot write {path}: COCO results hold detections, and frame {frame} of {origin} has {found} instead; \
+         write .jsonl, .csv or .parquet"
+    )]
+    NoPlace {
+        /// The output.
+        path: String,
+        /// The record's source.
+        origin: String,
+        /// The record's frame.
+        frame: u64,
+        /// The keys that the record has.
+        found: String,
+    },
     /// The Parquet file could not be made from its journal, which is kept.
     #[error("cannot make {path}: {source}; nothing is lost, the records are kept as JSON Lines in {journal}")]
     Conversion {
@@ -247,11 +262,37 @@ fn check_finite(record: &Record, path: &str) -> Result<(), SinkError> {
     };
     check("time", record.time.unwrap_or(0.0))?;
     let Outcome::Ok(found) = &record.outcome else { return Ok(()) };
-    for detection in found.detections() {
-        check("confidence", detection.confidence.into())?;
-        for side in detection.xyxy {
-            check("xyxy", side.into())?;
+    let check_f32 = |field, value: f32| check(field, value.into());
+    check_further(&found.classes, found.text_confidence, &found.embedding, &check_f32)?;
+    check_detections(found.detections(), &check_f32)
+}
+
+fn check_detections(
+    detections: &[Detection],
+    check: &impl Fn(&'static str, f32) -> Result<(), SinkError>,
+) -> Result<(), SinkError> {
+    for detection in detections {
+        check("confidence", detection.confidence)?;
+        detection.xyxy.iter().try_for_each(|side| check("xyxy", *side))?;
+        detection.corners.iter().flatten().flatten().try_for_each(|side| check("corners", *side))?;
+        for point in detection.keypoints.iter().flatten() {
+            let [x, y] = point.xy();
+            [x, y, point.confidence().unwrap_or(0.0)].iter().try_for_each(|n| check("keypoints", *n))?;
         }
+        check_further(&detection.classes, detection.text_confidence, &detection.embedding, check)?;
+        check_detections(detection.detections.as_deref().unwrap_or_default(), check)?;
     }
     Ok(())
+}
+
+/// What frames and detections both may have.
+fn check_further(
+    classes: &Option<Vec<Class>>,
+    text_confidence: Option<f32>,
+    embedding: &Option<Vec<f32>>,
+    check: &impl Fn(&'static str, f32) -> Result<(), SinkError>,
+) -> Result<(), SinkError> {
+    classes.iter().flatten().try_for_each(|class| check("classes", class.confidence))?;
+    check("text_confidence", text_confidence.unwrap_or(0.0))?;
+    embedding.iter().flatten().try_for_each(|number| check("embedding", *number))
 }

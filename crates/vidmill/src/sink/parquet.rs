@@ -5,7 +5,8 @@
 //! removes the journal. After a crash the journal has every record up to the last flush, and [`convert`] makes it into
 //! what the run would have made. A file of an earlier run is removed at the start, lest it pass for this run's.
 
-use std::collections::HashMap;
+mod columns;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io;
@@ -13,18 +14,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::Compression;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type};
+use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
+use columns::{Columns, Leaf, Level, List, Maybe, Text, columns, put_number};
+
 use super::jsonl::{self, JsonlSink};
 use super::{Sink, SinkError, output};
-use crate::record::{Detection, Found, Json, Outcome, Record};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
 
-/// The columns. `message` is a failure's error or a drop's reason; `detections` is null unless `status` is `ok`.
+/// The columns. `message` is a failure's error or a drop's reason; `detections` is null unless `status` is `ok`. What was found
+/// in a detection (its own `detections`) is JSON, since it may be as deep as models follow each other.
 pub const SCHEMA: &str = "
     message record {
       required binary source (STRING);
@@ -44,17 +48,76 @@ pub const SCHEMA: &str = "
             required float confidence;
             required int32 class_id;
             required binary class (STRING);
+            optional int64 track_id;
+            optional group corners (LIST) { repeated group list {
+              required group element (LIST) { repeated group list { required float element; } }
+            } }
+            optional group keypoints (LIST) { repeated group list {
+              required group element (LIST) { repeated group list { required float element; } }
+            } }
+            optional group mask {
+              required group size (LIST) { repeated group list { required int32 element; } }
+              required binary counts (STRING);
+            }
+            optional group classes (LIST) { repeated group list { required group element {
+              required int32 class_id;
+              required binary class (STRING);
+              required float confidence;
+            } } }
+            optional binary text (STRING);
+            optional float text_confidence;
+            optional group embedding (LIST) { repeated group list { required float element; } }
+            optional binary detections (JSON);
+            optional group masks (LIST) { repeated group list { required group element {
+              required int32 class_id;
+              required binary class (STRING);
+              required group mask {
+                required group size (LIST) { repeated group list { required int32 element; } }
+                required binary counts (STRING);
+              }
+            } } }
+            optional binary outputs (JSON);
           }
         }
       }
       optional binary outputs (JSON);
+      optional group classes (LIST) { repeated group list { required group element {
+        required int32 class_id;
+        required binary class (STRING);
+        required float confidence;
+      } } }
+      optional group masks (LIST) { repeated group list { required group element {
+        required int32 class_id;
+        required binary class (STRING);
+        required group mask {
+          required group size (LIST) { repeated group list { required int32 element; } }
+          required binary counts (STRING);
+        }
+      } } }
+      optional binary text (STRING);
+      optional float text_confidence;
+      optional group embedding (LIST) { repeated group list { required float element; } }
     }";
 
 /// Columns of few different values, stored as numbers into a dictionary.
-const DICTIONARIES: [&str; 5] =
-    ["source", "status", "message", "detections.list.element.class_id", "detections.list.element.class"];
+const DICTIONARIES: [&str; 14] = [
+    "source",
+    "status",
+    "message",
+    "detections.list.element.class_id",
+    "detections.list.element.class",
+    "detections.list.element.mask.size.list.element",
+    "detections.list.element.classes.list.element.class_id",
+    "detections.list.element.classes.list.element.class",
+    "detections.list.element.masks.list.element.class",
+    "detections.list.element.masks.list.element.mask.size.list.element",
+    "classes.list.element.class_id",
+    "classes.list.element.class",
+    "masks.list.element.class",
+    "masks.list.element.mask.size.list.element",
+];
 
-/// A row group is written out when it has this many rows, or detections, or bytes of text: some 10 MB of memory.
+/// A row group is written out when it has this many rows, or detections, or bytes of text and lists: some 20 MB of memory.
 const GROUP_ROWS: usize = 32 * 1024;
 const GROUP_DETECTIONS: usize = 64 * 1024;
 const GROUP_TEXT: usize = 4 * 1024 * 1024;
@@ -171,7 +234,7 @@ fn write_file(journal: &Path, path: &Path) -> Result<()> {
             std::mem::take(&mut rows).write(&mut writer)?;
         }
     }
-    if !rows.frame.is_empty() {
+    if rows.columns.frame.len() > 0 {
         rows.write(&mut writer)?;
     }
     writer.finish()?;
@@ -197,21 +260,81 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-/// Rows that wait for their row group, as columns. Levels are Parquet's definition and repetition levels:
-/// <https://parquet.apache.org/docs/file-format/nestedencoding/>.
+columns! {
+    /// The columns of [`SCHEMA`], in its order.
+    RowColumns {
+        source: Leaf<ByteArray>,
+        frame: Leaf<i64>,
+        pts: Leaf<i64>,
+        time: Leaf<f64>,
+        status: Leaf<ByteArray>,
+        message: Leaf<ByteArray>,
+        attempts: Leaf<i32>,
+        detections: List<DetectionColumns>,
+        outputs: Leaf<ByteArray>,
+        classes: List<ClassColumns>,
+        masks: List<RegionColumns>,
+        text: Leaf<ByteArray>,
+        text_confidence: Leaf<f32>,
+        embedding: List<Leaf<f32>>,
+    }
+}
+
+columns! {
+    /// Of detections.
+    DetectionColumns {
+        x1: Leaf<f32>,
+        y1: Leaf<f32>,
+        x2: Leaf<f32>,
+        y2: Leaf<f32>,
+        confidence: Leaf<f32>,
+        class_id: Leaf<i32>,
+        class: Leaf<ByteArray>,
+        track_id: Leaf<i64>,
+        corners: List<List<Leaf<f32>>>,
+        keypoints: List<List<Leaf<f32>>>,
+        mask: Maybe<MaskColumns>,
+        classes: List<ClassColumns>,
+        text: Leaf<ByteArray>,
+        text_confidence: Leaf<f32>,
+        embedding: List<Leaf<f32>>,
+        detections: Leaf<ByteArray>,
+        masks: List<RegionColumns>,
+        outputs: Leaf<ByteArray>,
+    }
+}
+
+columns! {
+    /// Of classes with their probabilities.
+    ClassColumns {
+        class_id: Leaf<i32>,
+        class: Leaf<ByteArray>,
+        confidence: Leaf<f32>,
+    }
+}
+
+columns! {
+    /// Of the pixels of classes.
+    RegionColumns {
+        class_id: Leaf<i32>,
+        class: Leaf<ByteArray>,
+        mask: MaskColumns,
+    }
+}
+
+columns! {
+    /// Of a mask.
+    MaskColumns {
+        size: List<Leaf<i32>>,
+        counts: Leaf<ByteArray>,
+    }
+}
+
+/// Rows that wait for their row group, as columns.
 #[derive(Default)]
 struct Rows {
+    columns: RowColumns,
     text: Text,
-    source: Vec<ByteArray>,
-    frame: Vec<i64>,
-    pts: Nullable<i64>,
-    time: Nullable<f64>,
-    status: Vec<ByteArray>,
-    message: Nullable<ByteArray>,
-    attempts: Nullable<i32>,
-    detections: Detections,
-    outputs: Nullable<ByteArray>,
-    output_bytes: usize,
 }
 
 impl Rows {
@@ -222,131 +345,108 @@ impl Rows {
             Outcome::Failed { error, attempts } => ("failed", Some(error), Some(*attempts), &nothing),
             Outcome::Dropped { reason } => ("dropped", Some(reason), None, &nothing),
         };
-        let outputs = found.outputs.as_ref().map(Json::as_str);
-        self.output_bytes += outputs.map_or(0, str::len);
-        self.outputs.push(outputs.map(ByteArray::from));
-        self.source.push(self.text.shared(&record.source));
-        self.frame.push(record.frame.try_into()?);
-        self.pts.push(record.pts);
-        self.time.push(record.time);
-        self.status.push(self.text.shared(status));
-        self.message.push(message.map(|message| self.text.shared(message)));
-        self.attempts.push(attempts.map(i32::try_from).transpose()?);
-        self.detections.push(found.detections.as_deref(), &mut self.text)
+        let (at, Self { columns, text }) = (Level::ROW, self);
+        columns.source.put(at, text.shared(&record.source));
+        columns.frame.put(at, record.frame.try_into()?);
+        columns.pts.put_or_null(at, record.pts);
+        columns.time.put_or_null(at, record.time);
+        columns.status.put(at, text.shared(status));
+        columns.message.put_or_null(at, message.map(|message| text.shared(message)));
+        columns.attempts.put_or_null(at, attempts.map(i32::try_from).transpose()?);
+        columns.detections.put_or_null(at, found.detections.as_deref(), |columns, at, detection| {
+            columns.put(at, detection, text)
+        })?;
+        columns.outputs.put_or_null(at, json(found.outputs.as_ref(), text));
+        columns.classes.put_or_null(at, found.classes.as_deref(), |c, at, class| c.put(at, class, text))?;
+        columns.masks.put_or_null(at, found.masks.as_deref(), |c, at, region| c.put(at, region, text))?;
+        columns.text.put_or_null(at, found.text.as_deref().map(|it| text.own(it)));
+        columns.text_confidence.put_or_null(at, found.text_confidence);
+        text.bytes += size_of_val(found.embedding.as_deref().unwrap_or_default());
+        columns.embedding.put_numbers(at, found.embedding.as_deref())
     }
 
     fn is_full(&self) -> bool {
-        self.frame.len() >= GROUP_ROWS
-            || self.detections.class_id.len() >= GROUP_DETECTIONS
-            || self.text.bytes + self.output_bytes >= GROUP_TEXT
+        self.columns.frame.len() >= GROUP_ROWS
+            || self.columns.detections.count(|columns| columns.class_id.len()) >= GROUP_DETECTIONS
+            || self.text.bytes >= GROUP_TEXT
     }
 
-    /// Writes one row group: the columns in the order of [`SCHEMA`].
+    /// Writes one row group.
     fn write(self, writer: &mut SerializedFileWriter<File>) -> Result<()> {
         let mut group = writer.next_row_group()?;
-        put::<ByteArrayType>(&mut group, &self.source, None, None)?;
-        put::<Int64Type>(&mut group, &self.frame, None, None)?;
-        put::<Int64Type>(&mut group, &self.pts.values, Some(&self.pts.levels), None)?;
-        put::<DoubleType>(&mut group, &self.time.values, Some(&self.time.levels), None)?;
-        put::<ByteArrayType>(&mut group, &self.status, None, None)?;
-        put::<ByteArrayType>(&mut group, &self.message.values, Some(&self.message.levels), None)?;
-        put::<Int32Type>(&mut group, &self.attempts.values, Some(&self.attempts.levels), None)?;
-        self.detections.write(&mut group)?;
-        put::<ByteArrayType>(&mut group, &self.outputs.values, Some(&self.outputs.levels), None)?;
+        self.columns.write(&mut group)?;
         group.close()?;
         Ok(())
     }
 }
 
-/// The lists of all rows, end to end; the levels tell where each begins.
-#[derive(Default)]
-struct Detections {
-    xyxy: [Vec<f32>; 4],
-    confidence: Vec<f32>,
-    class_id: Vec<i32>,
-    class: Vec<ByteArray>,
-    /// 0: no list; 1: an empty list; 2: a detection.
-    definition: Vec<i16>,
-    /// 0: the first of its row; 1: a further one.
-    repetition: Vec<i16>,
-}
-
-impl Detections {
-    fn push(&mut self, list: Option<&[Detection]>, text: &mut Text) -> Result<()> {
-        let list = match list {
-            None | Some([]) => {
-                self.definition.push(list.is_some().into());
-                self.repetition.push(0);
-                return Ok(());
-            }
-            Some(list) => list,
-        };
-        for (index, detection) in list.iter().enumerate() {
-            self.definition.push(2);
-            self.repetition.push((index > 0).into());
-            for (column, side) in self.xyxy.iter_mut().zip(detection.xyxy) {
-                column.push(side);
-            }
-            self.confidence.push(detection.confidence);
-            self.class_id.push(detection.class_id.try_into()?);
-            self.class.push(text.shared(&detection.class));
+impl DetectionColumns {
+    fn put(&mut self, at: Level, detection: &Detection, text: &mut Text) -> Result<()> {
+        let [x1, y1, x2, y2] = detection.xyxy;
+        for (column, side) in [(&mut self.x1, x1), (&mut self.y1, y1), (&mut self.x2, x2), (&mut self.y2, y2)]
+        {
+            column.put(at, side);
         }
+        self.confidence.put(at, detection.confidence);
+        self.class_id.put(at, detection.class_id.try_into()?);
+        self.class.put(at, text.shared(&detection.class));
+        self.track_id.put_or_null(at, detection.track_id.map(i64::try_from).transpose()?);
+        text.bytes += size_of_val(detection.keypoints.as_deref().unwrap_or_default());
+        self.corners.put_or_null(at, detection.corners.as_ref().map(|it| &it[..]), |list, at, point| {
+            list.put(at, point, put_number)
+        })?;
+        self.keypoints.put_or_null(at, detection.keypoints.as_deref(), |list, at, point| {
+            list.put(at, numbers_of(point), put_number)
+        })?;
+        self.mask.put(at, detection.mask.as_ref(), |c, at, mask| c.put(at, mask, text))?;
+        self.classes.put_or_null(at, detection.classes.as_deref(), |c, at, class| c.put(at, class, text))?;
+        self.text.put_or_null(at, detection.text.as_deref().map(|it| text.own(it)));
+        self.text_confidence.put_or_null(at, detection.text_confidence);
+        text.bytes += size_of_val(detection.embedding.as_deref().unwrap_or_default());
+        self.embedding.put_numbers(at, detection.embedding.as_deref())?;
+        let inner = detection.detections.as_ref().map(serde_json::to_string).transpose().map_err(external)?;
+        self.detections.put_or_null(at, inner.map(|inner| text.own(&inner)));
+        self.masks.put_or_null(at, detection.masks.as_deref(), |c, at, region| c.put(at, region, text))?;
+        self.outputs.put_or_null(at, json(detection.outputs.as_ref(), text));
         Ok(())
     }
+}
 
-    fn write(&self, group: &mut SerializedRowGroupWriter<'_, File>) -> Result<()> {
-        let levels = (Some(&*self.definition), Some(&*self.repetition));
-        for column in self.xyxy.iter().chain([&self.confidence]) {
-            put::<FloatType>(group, column, levels.0, levels.1)?;
-        }
-        put::<Int32Type>(group, &self.class_id, levels.0, levels.1)?;
-        put::<ByteArrayType>(group, &self.class, levels.0, levels.1)
+impl ClassColumns {
+    fn put(&mut self, at: Level, class: &Class, text: &mut Text) -> Result<()> {
+        self.class_id.put(at, class.class_id.try_into()?);
+        self.class.put(at, text.shared(&class.class));
+        self.confidence.put(at, class.confidence);
+        // A list may have a thousand of them.
+        text.bytes += size_of::<f32>() + size_of::<i32>();
+        Ok(())
     }
 }
 
-/// Writes the next column of a row group.
-fn put<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, File>,
-    values: &[T::T],
-    definition: Option<&[i16]>,
-    repetition: Option<&[i16]>,
-) -> Result<()> {
-    let mut column = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("more columns than the schema has".into()))?;
-    column.typed::<T>().write_batch(values, definition, repetition)?;
-    column.close()
-}
-
-/// A column that may be null: only what is there, and for each row whether it is.
-#[derive(Default)]
-struct Nullable<T> {
-    values: Vec<T>,
-    levels: Vec<i16>,
-}
-
-impl<T> Nullable<T> {
-    fn push(&mut self, value: Option<T>) {
-        self.levels.push(value.is_some().into());
-        self.values.extend(value);
+impl RegionColumns {
+    fn put(&mut self, at: Level, region: &Region, text: &mut Text) -> Result<()> {
+        self.class_id.put(at, region.class_id.try_into()?);
+        self.class.put(at, text.shared(&region.class));
+        self.mask.put(at, &region.mask, text)
     }
 }
 
-/// The different texts of a row group, each in memory once.
-#[derive(Default)]
-struct Text {
-    known: HashMap<String, ByteArray>,
-    bytes: usize,
+impl MaskColumns {
+    fn put(&mut self, at: Level, Rle(mask): &Rle, text: &mut Text) -> Result<()> {
+        let size = [mask.size().height.try_into()?, mask.size().width.try_into()?];
+        self.size.put(at, &size, put_number)?;
+        self.counts.put(at, text.own(&mask.to_counts()));
+        Ok(())
+    }
 }
 
-impl Text {
-    fn shared(&mut self, text: &str) -> ByteArray {
-        if let Some(known) = self.known.get(text) {
-            return known.clone();
-        }
-        self.bytes += text.len();
-        let shared = ByteArray::from(text);
-        self.known.insert(text.to_owned(), shared.clone());
-        shared
+fn json(value: Option<&Json>, text: &mut Text) -> Option<ByteArray> {
+    value.map(|value| text.own(value.as_str()))
+}
+
+fn numbers_of(point: &Keypoint) -> &[f32] {
+    match point {
+        Keypoint::Sure(numbers) => numbers,
+        Keypoint::Plain(numbers) => numbers,
     }
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::super::{SinkError, create};
 use super::conformance::{Seen, Subject, suite};
-use super::{NO_NAMES, detection, failed, ok, record, text, whole_run};
-use crate::record::{Outcome, Record};
+use super::{NO_NAMES, described, detection, failed, full, ok, record, text, whole_run};
+use crate::record::{Detection, Found, Keypoint, Outcome, Record};
 
 const SUBJECT: Subject = Subject { ending: "json", read: seen, unfinished: ("json", seen) };
 suite!(coco);
@@ -73,6 +73,45 @@ fn the_file_is_that_of_the_contract() {
 ]
 "#
     );
+}
+
+#[test]
+fn masks_corners_keypoints_and_tracks_have_their_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.json");
+    let all = full(detection([1.0, 2.0, 4.0, 6.0], 0.5, 2, "car"));
+    let slanted = Detection { mask: None, keypoints: None, track_id: None, ..all.clone() };
+    let plain = Some(vec![Keypoint::Plain([1.0, 2.0]), Keypoint::Plain([3.0, 4.5])]);
+    let unsure = Detection { mask: None, corners: None, keypoints: plain, track_id: None, ..all.clone() };
+    // What stands beside detections is left out.
+    let found = Found { detections: Some(vec![all, slanted, unsure]), ..described() };
+    whole_run(&path, NO_NAMES, [record("street.mp4", 7, Outcome::Ok(found))]);
+    let start = r#"{"image_id":7,"category_id":2,"bbox":[1.0,2.0,3.0,4.0],"score":0.5,"#;
+    assert_eq!(
+        text(&path),
+        format!(
+            r#"[
+{start}"segmentation":{{"size":[2,3],"counts":"0140"}},"keypoints":[1.5,2.5,0.75,-2.0,3.5,0.0],"track_id":12}},
+{start}"segmentation":[[1.0,2.0,3.0,2.5,3.0,4.0,1.0,3.5]]}},
+{start}"keypoints":[1.0,2.0,1.0,3.0,4.5,1.0]}}
+]
+"#
+        )
+    );
+}
+
+#[test]
+fn results_without_detections_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut sink = create(&directory.path().join("out.json"), NO_NAMES).unwrap();
+    let error = sink.write(&record("a.mp4", 3, Outcome::Ok(described()))).unwrap_err();
+    assert!(matches!(error, SinkError::NoPlace { frame: 3, .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(
+        message.contains("frame 3 of a.mp4 has classes, masks, text, embedding, outputs instead"),
+        "{message}"
+    );
+    assert!(message.ends_with("write .jsonl, .csv or .parquet"), "{message}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::{SinkError, create, go_on, growing_file};
-use super::{CHILD, NO_NAMES, again, boxed, ok, run, text, whole_run, write_all};
-use crate::record::{Outcome, Record};
+use super::{CHILD, NO_NAMES, again, boxed, full, ok, record, run, text, whole_run, write_all};
+use crate::record::{Detection, Found, Keypoint, Outcome, Record};
 
 /// A detection as any format tells it: frame, box, confidence.
 pub(super) type Seen = (u64, [f32; 4], f32);
@@ -137,14 +137,34 @@ pub(super) fn a_number_that_is_none_is_refused(subject: &Subject) {
     let path = subject.path(directory.path());
     let mut sink = create(&path, NO_NAMES).unwrap();
     sink.write(&ok(0, vec![boxed(0, 0)])).unwrap();
-    for (bad, field) in [(f32::NAN, "confidence"), (f32::INFINITY, "xyxy")] {
-        let mut detections = vec![boxed(1, 0), boxed(1, 1)];
-        match field {
-            "xyxy" => detections[1].xyxy[2] = bad,
-            _ => detections[1].confidence = bad,
-        }
-        let error = sink.write(&ok(1, detections)).unwrap_err();
+    type Spoil = fn(&mut Detection, f32);
+    let spoilt: [(&str, Spoil); 8] = [
+        ("confidence", |found, bad| found.confidence = bad),
+        ("xyxy", |found, bad| found.xyxy[2] = bad),
+        ("corners", |found, bad| found.corners.as_mut().unwrap()[3][1] = bad),
+        ("keypoints", |found, bad| found.keypoints = Some(vec![Keypoint::Plain([1.0, bad])])),
+        ("keypoints", |found, bad| found.keypoints = Some(vec![Keypoint::Sure([1.0, 2.0, bad])])),
+        ("classes", |found, bad| found.classes.as_mut().unwrap()[1].confidence = bad),
+        ("text_confidence", |found, bad| found.text_confidence = Some(bad)),
+        ("embedding", |found, bad| found.embedding.as_mut().unwrap()[2] = bad),
+    ];
+    let refused = |error: SinkError, field| {
         assert!(matches!(error, SinkError::NonFinite { frame: 1, field: it, .. } if it == field), "{error}");
+    };
+    for (field, spoil) in spoilt {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut spoiled = full(boxed(1, 1));
+            spoil(&mut spoiled, bad);
+            refused(sink.write(&ok(1, vec![boxed(1, 0), spoiled.clone()])).unwrap_err(), field);
+            // However deep it is.
+            let around = Detection { detections: Some(vec![spoiled.clone()]), ..boxed(1, 1) };
+            refused(sink.write(&ok(1, vec![around])).unwrap_err(), field);
+            let Detection { classes, text_confidence, embedding, .. } = spoiled;
+            let of_frame = Found { classes, text_confidence, embedding, ..vec![boxed(1, 0)].into() };
+            if ["classes", "text_confidence", "embedding"].contains(&field) {
+                refused(sink.write(&record("street.mp4", 1, Outcome::Ok(of_frame))).unwrap_err(), field);
+            }
+        }
     }
     sink.write(&ok(2, vec![boxed(2, 0)])).unwrap();
     sink.finish().unwrap();

@@ -1,13 +1,12 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use vidmill_image::{Mask, Size};
 
 use super::super::SinkError;
 use super::super::jsonl::{self, JsonlSink, ReadError};
 use super::conformance::{Seen, Subject, suite};
-use super::{NO_NAMES, detection, dropped, failed, ok, text, whole_run};
-use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
+use super::{NO_NAMES, any_record, detection, dropped, failed, ok, text, whole_run};
+use crate::record::{Outcome, Record};
 use crate::sink::Sink;
 
 const SUBJECT: Subject = Subject { ending: "jsonl", read: seen, unfinished: ("jsonl", seen) };
@@ -47,87 +46,10 @@ fn the_lines_are_those_of_the_contract() {
     );
 }
 
-fn any_record() -> impl Strategy<Value = Record> {
-    let number = || any::<f32>().prop_filter("finite", |number| number.is_finite());
-    let numbers = move || [number(), number(), number(), number()];
-    let json = any::<Option<Vec<u8>>>()
-        .prop_map(|bytes| bytes.map(|bytes| Json::new(format!("{{\"v\":{bytes:?}}}")).unwrap()));
-    let mask = (1..9u32, 1..9u32).prop_flat_map(|(width, height)| {
-        let pixels = proptest::collection::vec(0..2u8, (width * height) as usize);
-        pixels.prop_map(move |rows| Rle(Mask::from_rows(Size::new(width, height), &rows).unwrap()))
-    });
-    let class = (any::<u32>(), any::<String>(), number()).prop_map(|(class_id, class, confidence)| Class {
-        class_id,
-        class: class.into(),
-        confidence,
-    });
-    let classes = proptest::option::of(proptest::collection::vec(class, 0..3));
-    let places = (
-        proptest::option::of(
-            [numbers(), numbers()]
-                .prop_map(|[a, b]| [[a[0], a[1]], [a[2], a[3]], [b[0], b[1]], [b[2], b[3]]]),
-        ),
-        proptest::option::of(proptest::collection::vec(
-            (numbers(), any::<bool>()).prop_map(|(n, sure)| match sure {
-                true => Keypoint::Sure([n[0], n[1], n[2]]),
-                false => Keypoint::Plain([n[0], n[1]]),
-            }),
-            0..3,
-        )),
-        proptest::option::of(mask.clone()),
-    );
-    let texts = (any::<Option<String>>(), proptest::option::of(number()));
-    let detection = (
-        numbers(),
-        number(),
-        any::<u32>(),
-        any::<String>(),
-        any::<Option<u64>>(),
-        places,
-        texts.clone(),
-        classes.clone(),
-    )
-        .prop_map(|(xyxy, confidence, class_id, class, track_id, places, texts, classes)| Detection {
-            track_id,
-            corners: places.0,
-            keypoints: places.1,
-            mask: places.2,
-            classes,
-            text: texts.0,
-            text_confidence: texts.1,
-            ..detection(xyxy, confidence, class_id, &class)
-        });
-    let regions = (any::<u32>(), any::<String>(), mask).prop_map(|(class_id, class, mask)| Region {
-        class_id,
-        class: class.into(),
-        mask,
-    });
-    let found = (
-        proptest::collection::vec(detection, 0..4),
-        classes,
-        proptest::option::of(proptest::collection::vec(regions, 0..3)),
-        texts,
-        proptest::option::of(proptest::collection::vec(number(), 0..5)),
-        json,
-    );
-    let outcome = prop_oneof![
-        found.prop_map(|(detections, classes, masks, (text, text_confidence), embedding, outputs)| {
-            let detections = Some(detections);
-            Outcome::Ok(Found { detections, classes, masks, text, text_confidence, embedding, outputs })
-        }),
-        (any::<String>(), any::<u32>()).prop_map(|(error, attempts)| Outcome::Failed { error, attempts }),
-        any::<String>().prop_map(|reason| Outcome::Dropped { reason }),
-    ];
-    let time = any::<Option<f64>>().prop_map(|time| time.filter(|time| time.is_finite()));
-    (any::<String>(), any::<u64>(), any::<Option<i64>>(), time, outcome).prop_map(
-        |(source, frame, pts, time, outcome)| Record { source: source.into(), frame, pts, time, outcome },
-    )
-}
-
 proptest! {
     /// Any text, any finite number: what is read back is what was written, to the last bit.
     #[test]
-    fn any_record_comes_back(all in proptest::collection::vec(any_record(), 0..8)) {
+    fn any_record_comes_back(all in proptest::collection::vec(any_record(u64::MAX), 0..8)) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out.jsonl");
         whole_run(&path, NO_NAMES, all.clone());

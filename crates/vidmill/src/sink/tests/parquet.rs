@@ -4,13 +4,16 @@ use std::path::Path;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row, RowAccessor};
 use ::parquet::schema::printer::print_schema;
+use proptest::prelude::*;
 
 use super::super::parquet::{SCHEMA, convert, journal_path};
 use super::super::{SinkError, create};
 use super::conformance::{Seen, Subject, suite};
 use super::jsonl::seen as journal_seen;
-use super::{NO_NAMES, detection, dropped, failed, ok, record, run, whole_run, write_all};
-use crate::record::{Detection, Found, Json, Outcome, Record};
+use super::{
+    NO_NAMES, any_record, described, detection, dropped, failed, ok, record, run, whole_run, write_all,
+};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
 
 const SUBJECT: Subject =
     Subject { ending: "parquet", read: seen, unfinished: ("parquet.partial.jsonl", journal_seen) };
@@ -26,22 +29,24 @@ fn records(path: &Path) -> Vec<Record> {
 }
 
 fn record_of(row: &Row) -> Record {
-    let columns: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
     let message = || row.get_string(5).unwrap().clone();
+    let nothing = |columns: &[&str]| {
+        assert!(columns.iter().all(|column| field(row, column).is_none()), "{row}");
+    };
     let outcome = match row.get_string(4).unwrap().as_str() {
         "ok" => {
-            assert_eq!((columns[5], columns[6]), (&Field::Null, &Field::Null));
-            let list = row.get_list(7).unwrap();
-            let detections = Some(list.elements().iter().map(detection_of).collect());
-            let outputs = row.get_string(8).ok().map(|text| Json::new(text.clone()).unwrap());
-            Outcome::Ok(Found { detections, outputs, ..Found::default() })
+            nothing(&["message", "attempts"]);
+            let detections = list(row, "detections", |one| detection_of(group(one)));
+            Outcome::Ok(Found { detections, ..further_of(row) })
         }
         "failed" => {
-            assert_eq!(columns[7], &Field::Null);
+            nothing(&["detections"]);
+            assert_eq!(further_of(row), Found::default());
             Outcome::Failed { error: message(), attempts: row.get_int(6).unwrap() as u32 }
         }
         status => {
-            assert_eq!((status, columns[6], columns[7]), ("dropped", &Field::Null, &Field::Null));
+            nothing(&["attempts", "detections"]);
+            assert_eq!((status, further_of(row)), ("dropped", Found::default()));
             Outcome::Dropped { reason: message() }
         }
     };
@@ -54,11 +59,104 @@ fn record_of(row: &Row) -> Record {
     }
 }
 
-fn detection_of(field: &Field) -> Detection {
+/// A value that is there.
+fn field<'a>(row: &'a Row, name: &str) -> Option<&'a Field> {
+    let (_, field) = row.get_column_iter().find(|(column, _)| *column == name).unwrap();
+    Some(field).filter(|field| **field != Field::Null)
+}
+
+fn group(field: &Field) -> &Row {
     let Field::Group(group) = field else { panic!("{field:?}") };
-    let number = |column| group.get_float(column).unwrap();
-    let class_id = group.get_int(5).unwrap() as u32;
-    detection([0, 1, 2, 3].map(number), number(4), class_id, group.get_string(6).unwrap())
+    group
+}
+
+fn elements<T>(field: &Field, one: impl Fn(&Field) -> T) -> Vec<T> {
+    let Field::ListInternal(list) = field else { panic!("{field:?}") };
+    list.elements().iter().map(one).collect()
+}
+
+fn list<T>(row: &Row, name: &str, one: impl Fn(&Field) -> T) -> Option<Vec<T>> {
+    field(row, name).map(|field| elements(field, one))
+}
+
+fn string(field: &Field) -> String {
+    let Field::Str(text) = field else { panic!("{field:?}") };
+    text.clone()
+}
+
+fn float(field: &Field) -> f32 {
+    let Field::Float(number) = field else { panic!("{field:?}") };
+    *number
+}
+
+fn int(field: &Field) -> u32 {
+    let Field::Int(number) = field else { panic!("{field:?}") };
+    *number as u32
+}
+
+fn class_id_and_name(row: &Row) -> (u32, std::sync::Arc<str>) {
+    (int(field(row, "class_id").unwrap()), string(field(row, "class").unwrap()).into())
+}
+
+fn mask_of(field_of: &Field) -> Rle {
+    let mask = group(field_of);
+    let size = list(mask, "size", int).unwrap();
+    let counts = string(field(mask, "counts").unwrap());
+    serde_json::from_value(serde_json::json!({ "size": size, "counts": counts })).unwrap()
+}
+
+fn json(field: &Field) -> Json {
+    // JSON is a string to this reader.
+    Json::new(string(field)).unwrap()
+}
+
+fn further_of(row: &Row) -> Found {
+    let class = |one: &Field| {
+        let (class_id, class) = class_id_and_name(group(one));
+        Class { class_id, class, confidence: float(field(group(one), "confidence").unwrap()) }
+    };
+    let region = |one: &Field| {
+        let (class_id, class) = class_id_and_name(group(one));
+        Region { class_id, class, mask: mask_of(field(group(one), "mask").unwrap()) }
+    };
+    Found {
+        detections: None,
+        classes: list(row, "classes", class),
+        masks: list(row, "masks", region),
+        text: field(row, "text").map(string),
+        text_confidence: field(row, "text_confidence").map(float),
+        embedding: list(row, "embedding", float),
+        outputs: field(row, "outputs").map(json),
+    }
+}
+
+fn detection_of(row: &Row) -> Detection {
+    let number = |column| row.get_float(column).unwrap();
+    let Found { classes, masks, text, text_confidence, embedding, outputs, .. } = further_of(row);
+    let corners = list(row, "corners", |point| elements(point, float).try_into().unwrap());
+    let keypoint = |point: &Field| match elements(point, float)[..] {
+        [x, y] => Keypoint::Plain([x, y]),
+        [x, y, confidence] => Keypoint::Sure([x, y, confidence]),
+        _ => panic!("{point:?}"),
+    };
+    let (class_id, class) = class_id_and_name(row);
+    Detection {
+        xyxy: [0, 1, 2, 3].map(number),
+        confidence: number(4),
+        class_id,
+        class,
+        track_id: field(row, "track_id").map(|_| row.get_long(7).unwrap() as u64),
+        corners: corners.map(|corners| corners.try_into().unwrap()),
+        keypoints: list(row, "keypoints", keypoint),
+        mask: field(row, "mask").map(mask_of),
+        classes,
+        text,
+        text_confidence,
+        embedding,
+        detections: field(row, "detections").map(|inner| serde_json::from_str(&string(inner)).unwrap()),
+        masks,
+        outputs,
+    }
 }
 
 fn seen(path: &Path) -> Vec<Seen> {
@@ -71,6 +169,18 @@ fn seen(path: &Path) -> Vec<Seen> {
     records(path).into_iter().flat_map(of_frame).collect()
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    /// Whatever is null, empty or nested at whichever place.
+    #[test]
+    fn any_record_comes_back(all in proptest::collection::vec(any_record(i32::MAX as u64), 0..8)) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.parquet");
+        whole_run(&path, NO_NAMES, all.clone());
+        prop_assert_eq!(records(&path), all);
+    }
+}
+
 #[test]
 fn every_record_comes_back() {
     let directory = tempfile::tempdir().unwrap();
@@ -80,7 +190,7 @@ fn every_record_comes_back() {
     (picture.pts, picture.time) = (None, None);
     let all: Vec<_> = run(100)
         .chain([picture, failed(1, ""), failed(2, hostile), dropped(3, hostile), ok(4, vec![])])
-        .chain([record(hostile, 0, Outcome::Ok(vec![].into()))])
+        .chain([record(hostile, 0, Outcome::Ok(vec![].into())), record("a.png", 1, Outcome::Ok(described()))])
         .collect();
     whole_run(&path, NO_NAMES, all.clone());
     assert_eq!(records(&path), all);
@@ -115,6 +225,13 @@ fn row_groups_are_bounded() {
     assert_eq!(many, [(219, 65_700), (181, 54_300)]);
 
     let long = |frame| failed(frame, &format!("{frame}{}", "x".repeat(1 << 20)));
+    let vector = Found { embedding: Some(vec![0.5; 1 << 18]), ..Found::default() };
+    let vectors = groups(
+        "vectors.parquet",
+        &mut (0..9).map(|frame| record("a.mp4", frame, Outcome::Ok(vector.clone()))),
+    );
+    assert_eq!(vectors.iter().map(|group| group.0).collect::<Vec<_>>(), [4, 4, 1]);
+
     let texts = groups("text.parquet", &mut (0..9).map(long));
     assert_eq!(texts.iter().map(|group| group.0).collect::<Vec<_>>(), [4, 4, 1]);
 }
