@@ -1,12 +1,13 @@
 //! Annotated video: the frames that were sampled, with what was found drawn on them, at their own timestamps.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use vidmill_image::draw::{Annotation, Painter, class_color};
+use vidmill_image::draw::{Annotation, Painter, PanelLine, class_color, track_color};
 use vidmill_image::{ColorMatrix, ColorRange, ColorSpec, Picture, Rect, Size};
 use vidmill_video::{EncodeOptions, Encoder, Frame, Rational, Timestamp};
 
-use crate::record::{Outcome, Record};
+use crate::record::{Detection, Outcome, Record};
 use crate::sink::SinkError;
 
 /// Draws the frames of one source and writes them.
@@ -14,6 +15,8 @@ pub(crate) struct Annotator {
     target: Target,
     picture: Picture,
     painter: Painter,
+    /// Keypoints that are joined by lines.
+    bones: Arc<[[usize; 2]]>,
 }
 
 enum Target {
@@ -53,16 +56,22 @@ impl Annotator {
         Self::new(Target::Image(path))
     }
 
+    /// With lines drawn between these pairs of a detection's keypoints.
+    pub fn with_bones(self, bones: Arc<[[usize; 2]]>) -> Self {
+        Self { bones, ..self }
+    }
+
     fn new(target: Target) -> Self {
         let color = ColorSpec::new(ColorMatrix::Bt601, ColorRange::Limited);
         // Takes each frame's own size and colour before anything is drawn.
-        Self { target, picture: Picture::new(Size::new(2, 2), color), painter: Painter::new() }
+        let picture = Picture::new(Size::new(2, 2), color);
+        Self { target, picture, painter: Painter::new(), bones: Arc::default() }
     }
 
     /// Draws `record` on `frame` and writes it.
     pub fn write(&mut self, record: &Record, frame: &Frame) -> Result<(), vidmill_video::Error> {
         frame.to_picture(&mut self.picture);
-        draw(&mut self.painter, &mut self.picture, &record.outcome);
+        draw(&mut self.painter, &mut self.picture, &self.bones, &record.outcome);
         match &mut self.target {
             Target::Image(path) => vidmill_video::write_image(&path.to_string_lossy(), &self.picture),
             Target::Folder(folder) => {
@@ -147,28 +156,78 @@ pub(crate) fn picture_path(folder: &Path, image: &Path) -> PathBuf {
     folder.join(name)
 }
 
-fn draw(painter: &mut Painter, picture: &mut Picture, outcome: &Outcome) {
-    match outcome {
-        Outcome::Failed { error, .. } => painter.banner(picture, &format!("failed: {error}")),
-        Outcome::Dropped { reason } => painter.banner(picture, &format!("dropped: {reason}")),
-        Outcome::Ok(found) => {
-            let detections = found.detections();
-            let labels: Vec<String> =
-                detections.iter().map(|d| format!("{} {:.2}", d.class, d.confidence)).collect();
-            let annotations: Vec<Annotation<'_>> = detections
-                .iter()
-                .zip(&labels)
-                .map(|(d, text)| {
-                    let [x1, y1, x2, y2] = d.xyxy;
-                    Annotation {
-                        rect: Rect { x1, y1, x2, y2 },
-                        color: class_color(d.class_id),
-                        text,
-                        ..Annotation::default()
-                    }
-                })
-                .collect();
-            painter.annotate(picture, &annotations);
+/// Draws what became of a frame: what it is as a whole at the top left, its regions, and its objects over them.
+fn draw(painter: &mut Painter, picture: &mut Picture, bones: &[[usize; 2]], outcome: &Outcome) {
+    let found = match outcome {
+        Outcome::Failed { error, .. } => return painter.banner(picture, &format!("failed: {error}")),
+        Outcome::Dropped { reason } => return painter.banner(picture, &format!("dropped: {reason}")),
+        Outcome::Ok(found) => found,
+    };
+    let regions = found.masks.as_deref().unwrap_or_default();
+    let masks: Vec<_> = regions.iter().map(|r| (&r.mask.0, class_color(r.class_id))).collect();
+    painter.regions(picture, &masks);
+    let objects: Vec<Object> = found.detections().iter().flat_map(|d| Object::all_of(d, bones)).collect();
+    let annotations: Vec<Annotation<'_>> = objects.iter().map(Object::annotation).collect();
+    painter.annotate(picture, &annotations);
+    let (classes, text) = (found.classes.as_deref().unwrap_or_default(), found.text.as_deref());
+    let classes =
+        classes.iter().map(|c| (format!("{} {:.2}", c.class, c.confidence), Some(c.confidence), c.class_id));
+    let legend = regions.iter().map(|r| (r.class.to_string(), None, r.class_id));
+    let text = text.map(|text| (text.to_owned(), found.text_confidence, 0));
+    let lines: Vec<_> = classes.chain(legend).chain(text).collect();
+    let lines: Vec<PanelLine<'_>> = lines
+        .iter()
+        .map(|(text, share, class_id)| PanelLine { text, share: *share, color: class_color(*class_id) })
+        .collect();
+    if !lines.is_empty() {
+        painter.panel(picture, &lines);
+    }
+}
+
+/// A detection with what is written beside it.
+struct Object<'a> {
+    detection: &'a Detection,
+    text: String,
+    keypoints: Vec<[f32; 3]>,
+    bones: &'a [[usize; 2]],
+}
+
+impl<'a> Object<'a> {
+    /// A detection, and all that were found within it, whose skeletons nobody knows.
+    fn all_of(detection: &'a Detection, bones: &'a [[usize; 2]]) -> Vec<Self> {
+        let keypoints = detection.keypoints.as_deref().unwrap_or_default().iter();
+        // Where no confidence is given, there is no doubt.
+        let keypoints = keypoints.map(|point| {
+            let [x, y] = point.xy();
+            [x, y, point.confidence().unwrap_or(1.0)]
+        });
+        let own = Self { detection, text: label(detection), keypoints: keypoints.collect(), bones };
+        let inside = detection.detections.as_deref().unwrap_or_default().iter();
+        std::iter::once(own).chain(inside.flat_map(|inner| Self::all_of(inner, &[]))).collect()
+    }
+
+    fn annotation(&self) -> Annotation<'_> {
+        let Detection { xyxy: [x1, y1, x2, y2], class_id, track_id, corners, mask, .. } = self.detection;
+        Annotation {
+            rect: Rect { x1: *x1, y1: *y1, x2: *x2, y2: *y2 },
+            color: track_id.map_or_else(|| class_color(*class_id), track_color),
+            text: &self.text,
+            corners: *corners,
+            mask: mask.as_ref().map(|mask| &mask.0),
+            keypoints: &self.keypoints,
+            bones: self.bones,
         }
     }
+}
+
+/// What a detection is called: its text where it was read, else its class with its track's number, its confidence, and the class
+/// that the next model gives it.
+fn label(detection: &Detection) -> String {
+    if let Some(text) = &detection.text {
+        return text.clone();
+    }
+    let track = detection.track_id.map_or_else(String::new, |id| format!(" #{id}"));
+    let finer = detection.classes.iter().flatten().next();
+    let finer = finer.map_or_else(String::new, |best| format!(" · {} {:.2}", best.class, best.confidence));
+    format!("{}{track} {:.2}{finer}", detection.class, detection.confidence)
 }

@@ -52,6 +52,8 @@ pub(crate) struct Outputs {
     plan: Plan,
     resumed: Arc<Resumed>,
     class_names: Arc<[String]>,
+    /// Keypoints that are joined by lines where they are drawn.
+    bones: Arc<[[usize; 2]]>,
     /// One sink for all sources; without it, each source has its own.
     shared: Option<Box<dyn Sink>>,
     current: Current,
@@ -139,6 +141,7 @@ impl Outputs {
         plan: Plan,
         resumed: Arc<Resumed>,
         class_names: Arc<[String]>,
+        bones: Arc<[[usize; 2]]>,
         clocks: Arc<Clocks>,
         tap: Option<Tap>,
     ) -> Result<Self, RunError> {
@@ -155,6 +158,7 @@ impl Outputs {
             plan,
             resumed,
             class_names,
+            bones,
             shared,
             current: Current::default(),
             tap,
@@ -177,12 +181,13 @@ impl Outputs {
         let open = |path: &PathBuf| open_sink(path, &self.class_names, kept);
         self.current.sink = records.as_ref().map(open).transpose()?;
         self.has_failed_to_draw &= records.is_none();
-        self.current.annotator = match annotated.clone() {
+        let annotator = match annotated.clone() {
             None => None,
             Some(AnnotatedPath::Video(path)) => Some(Annotator::video(path, rate)?),
             Some(AnnotatedPath::Folder(path)) => Some(Annotator::folder(path)),
             Some(AnnotatedPath::Image(path)) => Some(Annotator::image(path)),
         };
+        self.current.annotator = annotator.map(|annotator| annotator.with_bones(Arc::clone(&self.bones)));
         Ok(())
     }
 

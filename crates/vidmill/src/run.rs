@@ -86,7 +86,14 @@ fn run_tapped(
     let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
     let executor = engine.start(&choice, &plan, &slots, options.task.max_det, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
-    let outputs = Outputs::open(outputs, Arc::clone(&resumed), class_names, Arc::clone(&clocks), tap)?;
+    let outputs = Outputs::open(
+        outputs,
+        Arc::clone(&resumed),
+        class_names,
+        plan.skeleton().into(),
+        Arc::clone(&clocks),
+        tap,
+    )?;
 
     let keep_frames = outputs.wants_frames();
     let books = Books::new(manifest, outputs, &plan, meter, Arc::clone(progress), Arc::clone(&resumed));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vidmill_image::{Mask, MaskError, Rect, Size};
+use vidmill_image::{Mask, Rect, Size};
 
 use super::boxes::Boxes;
 use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Task, Usual};
@@ -135,4 +135,3 @@ fn sums(
     }
     values
 }
-
