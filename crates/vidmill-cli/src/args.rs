@@ -112,6 +112,12 @@ pub struct TaskArgs {
     /// Most detections in a frame
     #[arg(long, default_value_t = 300, value_name = "N")]
     pub max_det: usize,
+    /// Most classes of a whole frame, from models that classify frames
+    #[arg(long, default_value_t = 5, value_name = "K")]
+    pub top_k: usize,
+    /// Give embeddings length 1
+    #[arg(long)]
+    pub normalize: bool,
     /// Only these classes: names or numbers, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub classes: Vec<String>,

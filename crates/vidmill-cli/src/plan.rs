@@ -92,6 +92,8 @@ pub fn task(args: &TaskArgs) -> TaskOptions {
         classes: args.classes.iter().map(|name| name.trim().to_owned()).collect(),
         imgsz: args.imgsz.map(|side| Size::new(side.get(), side.get())),
         labels: args.labels.clone(),
+        top_k: args.top_k,
+        normalize: args.normalize,
         task: args.task.clone(),
     }
 }

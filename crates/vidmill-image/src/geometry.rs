@@ -53,6 +53,9 @@ pub enum ResizeMode {
     Stretch,
     /// Aspect kept, the shorter side fitted, the rest cut equally (classification models).
     CenterCrop,
+    /// Aspect kept, fitted so to this larger size, of which the input is the middle (torchvision's `Resize(256)` and
+    /// `CenterCrop(224)`).
+    CenterCropFrom(Size),
 }
 
 /// An axis-aligned box: left, top, right, bottom in pixels, `x1 <= x2`, `y1 <= y2`.
@@ -133,16 +136,22 @@ pub(crate) fn fit(displayed: Size, input: Size, mode: ResizeMode) -> [AxisFit; 2
             ]
         }
         ResizeMode::Stretch => [AxisFit::at_start(input.width), AxisFit::at_start(input.height)],
-        ResizeMode::CenterCrop => {
-            let covering = |value: f64, least: u32| (value as u32).max(least);
-            let (width, height) = if iw / w >= ih / h {
-                (input.width, covering(iw * h / w, input.height))
-            } else {
-                (covering(ih * w / h, input.width), input.height)
-            };
-            [AxisFit::cut_evenly(width, input.width), AxisFit::cut_evenly(height, input.height)]
-        }
+        ResizeMode::CenterCrop => covering(displayed, input, input),
+        ResizeMode::CenterCropFrom(from) => covering(displayed, from, input),
     }
+}
+
+/// The placement of a picture that is fitted to `from` by its shorter side, and of which the middle is cut.
+fn covering(displayed: Size, from: Size, input: Size) -> [AxisFit; 2] {
+    let (w, h) = (f64::from(displayed.width), f64::from(displayed.height));
+    let (fw, fh) = (f64::from(from.width.max(input.width)), f64::from(from.height.max(input.height)));
+    let covering = |value: f64, least: f64| (value as u32).max(least as u32);
+    let (width, height) = if fw / w >= fh / h {
+        (fw as u32, covering(fw * h / w, fh))
+    } else {
+        (covering(fh * w / h, fw), fh as u32)
+    };
+    [AxisFit::cut_evenly(width, input.width), AxisFit::cut_evenly(height, input.height)]
 }
 
 impl Geometry {

@@ -12,6 +12,9 @@ pub struct Labels {
     names: BTreeMap<u32, String>,
 }
 
+/// `_IMAGENET_CATEGORIES` of torchvision/models/_meta.py (BSD 3-Clause).
+const IMAGENET: &str = include_str!("imagenet.txt");
+
 /// How many near matches an error names.
 const NEAR: usize = 3;
 
@@ -38,6 +41,15 @@ impl Labels {
     /// The 80 classes of COCO detectors, numbered from 0 in the order that all YOLO models use.
     pub fn coco80() -> Self {
         Self::from_list(COCO80.iter().map(|&name| name.to_owned()))
+    }
+    /// The 1000 classes of ImageNet-1k (ILSVRC 2012), as torchvision names them.
+    pub fn imagenet() -> Self {
+        Self::from_list(IMAGENET.lines().map(str::to_owned))
+    }
+    /// The same after "background" as class 0, as TensorFlow's models have them.
+    pub fn imagenet_with_background() -> Self {
+        let background = std::iter::once("background").chain(IMAGENET.lines());
+        Self::from_list(background.map(str::to_owned))
     }
     /// The class's name, or its number where it has none.
     pub fn name(&self, class_id: u32) -> Cow<'_, str> {

@@ -34,6 +34,8 @@ pub(crate) struct Metadata {
     pub std: Option<[f32; 3]>,
     /// `vidmill.resize`.
     pub resize: Option<ResizeMode>,
+    /// `vidmill.crop`: how much of the resized picture's sides a centre crop leaves, 0 to 1.
+    pub crop: Option<f32>,
     /// `vidmill.pad`.
     pub pad: Option<u8>,
     /// `vidmill.nms`: whether boxes that look final still want suppression.
@@ -48,6 +50,10 @@ pub(crate) struct Metadata {
     pub keypoints: Option<Vec<String>>,
     /// `vidmill.skeleton`: pairs of keypoints to draw lines between.
     pub skeleton: Option<Vec<[usize; 2]>>,
+    /// `vidmill.scores`: what classifiers and maps of one class give.
+    pub scores: Option<Scores>,
+    /// `vidmill.normalize`: whether embeddings are given length 1.
+    pub normalize: Option<bool>,
     /// Entries under other programs' keys that make no sense, and why.
     pub ignored: Vec<String>,
 }
@@ -64,6 +70,14 @@ pub(crate) enum Range {
 pub(crate) enum Nms {
     Needed,
     Done,
+}
+
+/// What scores are before anything is done to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scores {
+    /// Any numbers, which softmax or a sigmoid turns into probabilities.
+    Logits,
+    Probabilities,
 }
 
 /// What boxes are measured in.
@@ -123,6 +137,15 @@ impl Metadata {
                 .choice("vidmill.units", &[("normalised", Units::Normalised), ("pixels", Units::Pixels)])?,
             background: entries
                 .choice("vidmill.background", &[("first", Background::First), ("none", Background::None)])?,
+            crop: entries.read("vidmill.crop", |text| {
+                let fraction = text.trim().parse::<f32>().ok();
+                fraction.filter(|part| (0.1..=1.0).contains(part)).ok_or("0.1 to 1 is expected")
+            })?,
+            scores: entries.choice(
+                "vidmill.scores",
+                &[("logits", Scores::Logits), ("probabilities", Scores::Probabilities)],
+            )?,
+            normalize: entries.read("vidmill.normalize", boolean)?,
             keypoint_shape: entries.foreign("kpt_shape", keypoint_shape, &mut ignored),
             keypoints: entries
                 .read("vidmill.keypoints", text_list)?
@@ -532,6 +555,9 @@ mod tests {
             ("vidmill.pad", "256"),
             ("vidmill.names", "person"),
             ("vidmill.nms", "yes"),
+            ("vidmill.crop", "0"),
+            ("vidmill.scores", "softmax"),
+            ("vidmill.normalize", "L2"),
         ] {
             let message = Metadata::of(&info(&[(key, value)])).unwrap_err().to_string();
             assert!(message.contains(key) && message.contains(value), "{message}");

@@ -62,7 +62,7 @@ const GPU_BATCH: usize = 8;
 impl Model {
     #[new]
     #[pyo3(signature = (path, *, device="auto", precision="auto", threads=0, conf=0.25, iou=0.7, max_det=300, classes=Vec::new(),
-        imgsz=None, labels=None, task=None, onnxruntime=None))]
+        imgsz=None, labels=None, top_k=5, normalize=false, task=None, onnxruntime=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of the Python function")]
     fn new(
         py: Python<'_>,
@@ -76,6 +76,8 @@ impl Model {
         classes: Vec<String>,
         imgsz: Option<(u32, u32)>,
         labels: Option<PathBuf>,
+        top_k: usize,
+        normalize: bool,
         task: Option<String>,
         onnxruntime: Option<PathBuf>,
     ) -> PyResult<Self> {
@@ -92,7 +94,7 @@ impl Model {
         };
         let imgsz = imgsz.map(|(width, height)| Size::new(width, height));
         let is_asked = task.is_some() || labels.is_some() || !classes.is_empty() || imgsz.is_some();
-        let options = TaskOptions { conf, iou, max_det, classes, imgsz, labels, task };
+        let options = TaskOptions { conf, iou, max_det, classes, imgsz, labels, top_k, normalize, task };
         py.detach(|| {
             let loaded = Loaded::open(&path, &load)?;
             let plan = match TaskPlan::recognise(loaded.info(), &options) {

@@ -2,8 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const MODES: [ResizeMode; 4] =
-    [ResizeMode::Letterbox, ResizeMode::LetterboxTopLeft, ResizeMode::Stretch, ResizeMode::CenterCrop];
+const MODES: [ResizeMode; 5] = [
+    ResizeMode::Letterbox,
+    ResizeMode::LetterboxTopLeft,
+    ResizeMode::Stretch,
+    ResizeMode::CenterCrop,
+    ResizeMode::CenterCropFrom(Size::new(300, 500)),
+];
 const ROTATIONS: [Rotation; 4] =
     [Rotation::None, Rotation::Clockwise, Rotation::Half, Rotation::CounterClockwise];
 
@@ -43,6 +48,16 @@ fn top_left_truncates_and_crop_covers() {
 }
 
 #[test]
+fn crops_from_a_larger_size_are_torchvisions() {
+    // Resize(256) makes 455x256 of 1920x1080 (int(256 * 1920 / 1080)); CenterCrop(224) cuts round((n - 224) / 2) off.
+    let mode = ResizeMode::CenterCropFrom(Size::new(256, 256));
+    for ((w, h), x, y) in [((1920, 1080), (455, -116), (256, -16)), ((500, 1000), (256, -16), (512, -144))] {
+        let placed = fit(Size::new(w, h), Size::new(224, 224), mode);
+        assert_eq!(placed.map(|axis| (axis.resized, axis.offset)), [x, y]);
+    }
+}
+
+#[test]
 fn clipping_keeps_boxes_inside() {
     let rect = Rect::new(-5.0, 3.0, 700.0, 900.0).clip(Size::new(640, 480));
     assert_eq!(rect, Rect::new(0.0, 3.0, 640.0, 480.0));
@@ -52,7 +67,7 @@ fn clipping_keeps_boxes_inside() {
 proptest! {
     #[test]
     fn boxes_come_back(
-        size in size(), input in size(), mode in 0usize..4,
+        size in size(), input in size(), mode in 0usize..5,
         part in [0f32..1.0, 0f32..1.0, 0f32..1.0, 0f32..1.0],
     ) {
         let geometry = Geometry::new(size, input, MODES[mode]);
@@ -76,13 +91,13 @@ proptest! {
     }
 
     #[test]
-    fn nothing_vanishes_or_sticks_out(size in size(), input in size(), mode in 0usize..4) {
+    fn nothing_vanishes_or_sticks_out(size in size(), input in size(), mode in 0usize..5) {
         for (axis, limit) in fit(size, input, MODES[mode]).into_iter().zip([input.width, input.height]) {
             prop_assert!(axis.resized >= 1);
             let (from, to) = axis.visible(limit);
             prop_assert!(from < to && to <= limit);
             match MODES[mode] {
-                ResizeMode::CenterCrop | ResizeMode::Stretch => prop_assert_eq!((from, to), (0, limit)),
+                ResizeMode::CenterCrop | ResizeMode::CenterCropFrom(_) | ResizeMode::Stretch => prop_assert_eq!((from, to), (0, limit)),
                 _ => prop_assert_eq!(to - from, axis.resized),
             }
         }

@@ -8,7 +8,9 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
-use super::{Thresholds, end_to_end, obb, outputs, pose, segment, ssd, yolo, yolox};
+use super::{
+    Thresholds, classify, embed, end_to_end, obb, outputs, pose, segment, semantic, ssd, yolo, yolox,
+};
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
 use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
@@ -24,6 +26,11 @@ pub(super) const FAMILIES: &[&dyn Family] = &[
     &yolo::Yolov8,
     &end_to_end::EndToEnd,
     &ssd::Ssd,
+    &classify::Classifier,
+    &semantic::ClassMap,
+    &semantic::ClassMaps,
+    &semantic::Foreground,
+    &embed::Embedding,
     &outputs::Raw,
 ];
 

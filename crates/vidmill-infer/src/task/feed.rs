@@ -1,20 +1,25 @@
 //! What a model wants to see: size, fit and values of its input.
 
-use vidmill_image::{ChannelOrder, ElementType, Size, TensorSpec};
+use vidmill_image::{ChannelOrder, ElementType, ResizeMode, Size, TensorSpec};
 
 use super::TaskOptions;
+use super::classify::{cropped_from, vector};
 use super::family::{TO_ONE, Usual, Values};
 use super::input::ImageInput;
-use crate::Error;
 use crate::metadata::{Metadata, Range};
+use crate::{Error, ModelInfo, TensorInfo};
+
+/// The same of models that give a vector for the whole picture: what ImageNet's are trained with.
+const USUAL_SIDE_OF_VECTORS: u32 = 224;
 
 /// Side of the input where neither model nor user says one, and the step that sides are rounded up to.
 const USUAL_SIDE: u32 = 640;
 const USUAL_STRIDE: u32 = 32;
 const LONGEST_SIDE: u32 = 16_384;
 
-/// Size of the input: the model's own, else the user's, else the metadata's, else 640.
+/// Size of the input: the model's own, else the user's, else the metadata's, else the usual.
 pub(super) fn size(
+    info: &ModelInfo,
     input: &ImageInput,
     metadata: &Metadata,
     options: &TaskOptions,
@@ -38,12 +43,18 @@ pub(super) fn size(
         why.push(format!("input {width}x{height}: fixed by the model"));
         return Ok(Size::new(width, height));
     }
+    // Rows of six numbers are boxes.
+    let is_vector =
+        |output: &TensorInfo| vector(output).is_some_and(|(_, count)| count.is_some_and(|count| count != 6));
+    let is_vector = !info.outputs.is_empty() && info.outputs.iter().all(is_vector);
+    let (usual_side, usual_stride) =
+        if is_vector { (USUAL_SIDE_OF_VECTORS, 1) } else { (USUAL_SIDE, USUAL_STRIDE) };
     let (asked, source) = match (options.imgsz, metadata.imgsz) {
         (Some(size), _) => (size, "by --imgsz"),
         (None, Some((height, width))) => (Size::new(width, height), "by the model's metadata"),
-        (None, None) => (Size::new(USUAL_SIDE, USUAL_SIDE), "the usual, as the model takes any; see --imgsz"),
+        (None, None) => (Size::new(usual_side, usual_side), "the usual, as the model takes any; see --imgsz"),
     };
-    let stride = metadata.stride.unwrap_or(USUAL_STRIDE);
+    let stride = metadata.stride.unwrap_or(usual_stride);
     let round = |side: u32| side.div_ceil(stride) * stride;
     let size = Size::new(width.unwrap_or(round(asked.width)), height.unwrap_or(round(asked.height)));
     why.push(format!("input {}x{}: {source}, in steps of {stride}", size.width, size.height));
@@ -72,7 +83,19 @@ pub(super) fn spec(
 ) -> Result<TensorSpec, Error> {
     let channels = channels(input, metadata, usual.channels)?;
     let values = values(input, metadata, usual.values)?;
-    let resize = metadata.resize.unwrap_or(usual.resize);
+    let resize = match (metadata.crop, metadata.resize.unwrap_or(usual.resize)) {
+        (Some(fraction), ResizeMode::CenterCrop | ResizeMode::CenterCropFrom(_)) => {
+            ResizeMode::CenterCropFrom(cropped_from(size, fraction))
+        }
+        (Some(fraction), other) => {
+            return Err(Error::Metadata {
+                key: "vidmill.crop".to_owned(),
+                value: fraction.to_string(),
+                reason: format!("the input is made by {other:?}; say vidmill.resize = center-crop as well"),
+            });
+        }
+        (None, resize) => resize,
+    };
     let pad = metadata.pad.unwrap_or(usual.pad);
     let said = [
         metadata.color.map(|_| "color"),
@@ -80,6 +103,7 @@ pub(super) fn spec(
         metadata.mean.map(|_| "mean"),
         metadata.std.map(|_| "std"),
         metadata.resize.map(|_| "resize"),
+        metadata.crop.map(|_| "crop"),
         metadata.pad.map(|_| "pad"),
     ];
     let said: Vec<&str> = said.into_iter().flatten().collect();

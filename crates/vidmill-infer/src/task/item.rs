@@ -29,7 +29,7 @@ impl Expected {
         let (name, dims, data) = self.part(outputs, item)?;
         let (rows, columns) = match *dims {
             [rows, columns] => (rows, columns),
-            [rows] => (rows, 1),
+            [rows] | [rows, 1, 1] => (rows, 1),
             [] => (1, 1),
             _ => return Err(self.mismatch(outputs.batch(), dims)),
         };
@@ -44,6 +44,8 @@ impl Expected {
     ) -> Result<(Table<'a>, Size), DecodeError> {
         let (name, dims, data) = self.part(outputs, item)?;
         let (planes, height, width) = match *dims {
+            // What has one plane may have it last.
+            [height, width, 1] if self.dims.last() == Some(&Some(1)) => (1, height, width),
             [planes, height, width] => (planes, height, width),
             [height, width] => (1, height, width),
             _ => return Err(self.mismatch(outputs.batch(), dims)),

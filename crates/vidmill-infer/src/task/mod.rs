@@ -7,6 +7,8 @@
 //! from then on its decoder is all that counts.
 
 mod boxes;
+mod classify;
+mod embed;
 mod end_to_end;
 mod family;
 mod feed;
@@ -21,6 +23,7 @@ mod pose;
 mod recognise;
 mod resample;
 mod segment;
+mod semantic;
 mod ssd;
 mod yolo;
 mod yolox;
@@ -54,6 +57,10 @@ pub struct TaskOptions {
     pub imgsz: Option<Size>,
     /// A file of class names, one a line, in place of the model's own.
     pub labels: Option<PathBuf>,
+    /// At most this many classes of a whole picture.
+    pub top_k: usize,
+    /// Whether embeddings are given length 1.
+    pub normalize: bool,
     /// The model's task or family by name (see [`families`]), where it is not recognised or wrongly so.
     pub task: Option<String>,
 }
@@ -68,6 +75,8 @@ impl Default for TaskOptions {
             classes: Vec::new(),
             imgsz: None,
             labels: None,
+            top_k: 5,
+            normalize: false,
             task: None,
         }
     }
@@ -103,12 +112,19 @@ struct Thresholds {
     iou: f32,
     max_det: usize,
     classes: Option<Vec<u32>>,
+    top_k: usize,
+    normalize: bool,
 }
 
 impl Thresholds {
+    /// Whether this class is wanted.
+    fn wants(&self, class_id: u32) -> bool {
+        self.classes.as_ref().is_none_or(|classes| classes.contains(&class_id))
+    }
+
     /// Whether a box of this class and confidence is wanted.
     fn pass(&self, confidence: f32, class_id: u32) -> bool {
-        confidence > self.conf && self.classes.as_ref().is_none_or(|classes| classes.contains(&class_id))
+        confidence > self.conf && self.wants(class_id)
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let input = ImageInput::of(info)?;
     let metadata = Metadata::of(info)?;
     let mut why = metadata.ignored.clone();
-    let size = feed::size(&input, &metadata, options, &mut why)?;
+    let size = feed::size(info, &input, &metadata, options, &mut why)?;
     let given = given_labels(&metadata, options, &mut why)?;
     let wanted = wanted(&metadata, options, &mut why)?;
     let look = Look { info, metadata: &metadata, size, task: wanted.task(), labels: given.as_ref() };
@@ -43,10 +43,10 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let Head { decoder, classes, usual } =
         family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
     let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
-    let labels = labels(given, classes, options, &mut why)?;
+    let labels = labels(given, task, classes, options, &mut why)?;
     let wanted = wanted_classes(&labels, classes, options)?;
-    let thresholds =
-        Thresholds { conf: options.conf, iou: options.iou, max_det: options.max_det, classes: wanted };
+    let TaskOptions { conf, iou, max_det, top_k, normalize, .. } = *options;
+    let thresholds = Thresholds { conf, iou, max_det, classes: wanted, top_k, normalize };
     let batch = match input.batch {
         Some(count) => Batch::Fixed(count),
         // Outputs that have no batch dimension hold one item, whatever the input would take.
@@ -58,7 +58,7 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
 
 pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
     let input = ImageInput::of(info)?;
-    let Size { width, height } = feed::size(&input, &Metadata::of(info)?, options, &mut Vec::new())?;
+    let Size { width, height } = feed::size(info, &input, &Metadata::of(info)?, options, &mut Vec::new())?;
     let (batch, width, height) = (input.batch.unwrap_or(1), width as usize, height as usize);
     Ok(match input.layout {
         TensorLayout::Nchw => vec![batch, input.channels, height, width],
@@ -73,9 +73,11 @@ fn check(options: &TaskOptions) -> Result<(), Error> {
             return Err(Error::Option { option: format!("{option} {value}"), reason });
         }
     }
-    if options.max_det == 0 {
-        let reason = "at least 1 is expected".to_owned();
-        return Err(Error::Option { option: "--max-det 0".to_owned(), reason });
+    for (option, value) in [("--max-det 0", options.max_det), ("--top-k 0", options.top_k)] {
+        if value == 0 {
+            let reason = "at least 1 is expected".to_owned();
+            return Err(Error::Option { option: option.to_owned(), reason });
+        }
     }
     Ok(())
 }
@@ -199,6 +201,7 @@ const COCO_CLASSES: usize = 80;
 
 fn labels(
     given: Option<Labels>,
+    task: Task,
     classes: Option<usize>,
     options: &TaskOptions,
     why: &mut Vec<String>,
@@ -213,6 +216,14 @@ fn labels(
             Ok(labels)
         }
         (Some(labels), _) => Ok(labels),
+        (None, Some(count @ (1000 | 1001))) if task == Task::Classify => {
+            why.push(format!(
+                "names of {count} classes: ImageNet's, as the model names none and has just as many"
+            ));
+            Ok(if count == 1000 { Labels::imagenet() } else { Labels::imagenet_with_background() })
+        }
+        (None, Some(1)) if task == Task::Semantic => Ok(Labels::from_list(["foreground".to_owned()])),
+        (None, _) if matches!(task, Task::Embed | Task::Outputs) => Ok(Labels::default()),
         (None, Some(COCO_CLASSES)) => {
             why.push("names of 80 classes: COCO's, as the model names none and has just 80".to_owned());
             Ok(Labels::coco80())

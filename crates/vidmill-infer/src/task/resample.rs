@@ -4,6 +4,7 @@
 //! interpolated value lies between its neighbours: where they agree in what is asked, so do all pixels between them, and only the
 //! others are computed. So time follows the edges in a map more than the size of the frame.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vidmill_image::{Geometry, Size, Span};
@@ -330,4 +331,35 @@ fn taps(lower: usize, upper: usize, part: f32, map: usize, finer: usize) -> (usi
 fn overlap(a: &Range<u32>, b: &Range<u32>) -> Range<u32> {
     let start = a.start.max(b.start);
     start..a.end.min(b.end).max(start)
+}
+
+/// The pixels of each class of a map of classes, row by row: each pixel has that of the place that its upper left corner is in, as
+/// PyTorch's `interpolate(mode="nearest")` takes it.
+pub(super) fn nearest(geometry: &Geometry, map: Size, classes: &[u32]) -> BTreeMap<u32, Vec<Span>> {
+    let axis = |i: usize, map: u32, input: u32, pixels: u32| -> (Vec<usize>, Range<u32>) {
+        let ratio = f64::from(map) / f64::from(input);
+        let first = geometry.offset[i] * ratio;
+        let length = geometry.scale[i] * f64::from(pixels) * ratio;
+        let step = length as f32 / pixels as f32;
+        let place = |pixel: u32| f64::from((pixel as f32 * step).floor()) + first.round();
+        let is_shown = |pixel: &u32| (0.0..f64::from(map)).contains(&place(*pixel));
+        let shown: Vec<u32> = (0..pixels).filter(is_shown).collect();
+        let range = shown.first().zip(shown.last()).map_or(0..0, |(first, last)| *first..last + 1);
+        (range.clone().map(|pixel| place(pixel).clamp(0.0, f64::from(map - 1)) as usize).collect(), range)
+    };
+    let Geometry { displayed, input, .. } = *geometry;
+    let (columns, xs) = axis(0, map.width, input.width, displayed.width);
+    let (rows, ys) = axis(1, map.height, input.height, displayed.height);
+    let mut found: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
+    for (column, x) in columns.iter().zip(xs) {
+        let mut top = ys.start;
+        let class = |y: u32| classes[rows[(y - ys.start) as usize] * map.width as usize + column];
+        for y in ys.clone() {
+            if y + 1 == ys.end || class(y + 1) != class(y) {
+                found.entry(class(y)).or_default().push(Span { x, top, bottom: y + 1 });
+                top = y + 1;
+            }
+        }
+    }
+    found
 }

@@ -42,6 +42,8 @@ def load(
     classes: Sequence[str | int] = (),
     imgsz: int | tuple[int, int] | None = None,
     labels: StrPath | None = None,
+    top_k: int = 5,
+    normalize: bool = False,
     task: str | None = None,
     onnxruntime: StrPath | None = None,
 ) -> Model:
@@ -68,6 +70,8 @@ def load(
         classes: Only these, by name or number; empty for all.
         imgsz: Input side (or (width, height)) in pixels, for models of dynamic size.
         labels: A file of class names, one a line.
+        top_k: Most classes of a whole image, from models that classify images.
+        normalize: Whether embeddings are given length 1.
         task: How outputs are read, where that is not recognised.
         onnxruntime: ONNX Runtime's shared library; by default that of the installed package `onnxruntime`, else as `vidmill doctor` tells.
 
@@ -88,6 +92,8 @@ def load(
         classes=[str(name) for name in classes],
         imgsz=side,
         labels=labels,
+        top_k=top_k,
+        normalize=normalize,
         task=task,
         onnxruntime=onnxruntime,
     )

@@ -105,6 +105,8 @@ def run(
     classes: Sequence[str | int] = (),
     imgsz: int | None = None,
     labels: StrPath | None = None,
+    top_k: int | None = None,
+    normalize: bool = False,
     task: str | None = None,
     device: str | None = None,
     precision: str | None = None,
@@ -174,6 +176,7 @@ def run(
         "classes": ",".join(map(str, classes)) or None,
         "imgsz": imgsz,
         "labels": labels,
+        "top-k": top_k,
         "task": task,
         "device": device,
         "precision": precision,
@@ -187,7 +190,8 @@ def run(
     }
     arguments = ["vidmill", "run", f"--model={_named(model)}"]
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
-    arguments += [f"--{name}" for name, given in (("isolate", isolate), ("resume", resume)) if given]
+    switches = {"normalize": normalize, "isolate": isolate, "resume": resume}
+    arguments += [f"--{name}" for name, given in switches.items() if given]
     going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None, bar_for(progress))
     _going.add(going)
     return going

@@ -186,6 +186,8 @@ class Model:
         classes: Sequence[str] = ...,
         imgsz: tuple[int, int] | None = None,
         labels: StrPath | None = None,
+        top_k: int = 5,
+        normalize: bool = False,
         task: str | None = None,
         onnxruntime: StrPath | None = None,
     ) -> Self: ...

@@ -53,6 +53,8 @@ pub(crate) fn key(
         "iou": task.iou.to_string(),
         "max_det": task.max_det,
         "classes": task.classes,
+        "top_k": task.top_k,
+        "normalize": task.normalize,
         "every": every,
         "fps": fps,
         "start_ns": options.sampling.start.map(|time| time.0),
