@@ -166,7 +166,7 @@ fn draw(painter: &mut Painter, picture: &mut Picture, bones: &[[usize; 2]], outc
     let regions = found.masks.as_deref().unwrap_or_default();
     let masks: Vec<_> = regions.iter().map(|r| (&r.mask.0, class_color(r.class_id))).collect();
     painter.regions(picture, &masks);
-    let objects: Vec<Object> = found.detections().iter().flat_map(|d| Object::all_of(d, bones)).collect();
+    let objects: Vec<Object<'_>> = found.detections().iter().flat_map(|d| Object::all_of(d, bones)).collect();
     let annotations: Vec<Annotation<'_>> = objects.iter().map(Object::annotation).collect();
     painter.annotate(picture, &annotations);
     let (classes, text) = (found.classes.as_deref().unwrap_or_default(), found.text.as_deref());
