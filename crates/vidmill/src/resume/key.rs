@@ -53,6 +53,7 @@ pub(crate) fn key(
         "iou": task.iou.to_string(),
         "max_det": task.max_det,
         "classes": task.classes,
+        "track": options.track,
         "every": every,
         "fps": fps,
         "start_ns": options.sampling.start.map(|time| time.0),

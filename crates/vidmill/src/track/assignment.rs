@@ -9,7 +9,7 @@
 const NONE: usize = usize::MAX;
 
 /// Solves assignment problems, and keeps its memory from one to the next.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Assignment {
     side: usize,
     /// Square, row by row.
@@ -23,6 +23,13 @@ pub(super) struct Assignment {
     distance: Vec<f64>,
     order: Vec<usize>,
     before: Vec<usize>,
+}
+
+/// There is nothing in it that is worth copying.
+impl Clone for Assignment {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Assignment {

@@ -8,13 +8,15 @@
 
 mod assignment;
 mod bytetrack;
+mod following;
 mod kalman;
 mod settings;
 mod sort;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use bytetrack::ByteTrack;
+pub(crate) use following::Following;
 pub use settings::{ByteTrackSettings, Settings, SettingsError, SortSettings};
 use sort::Sort;
 
@@ -38,12 +40,11 @@ pub struct Tracked {
     pub xyxy: [f32; 4],
 }
 
-/// Follows the objects of one source. Its state can be written down, and a tracker that is read back goes on exactly as this one would.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Follows the objects of one source. Its state can be written down, as text, and a tracker that is read back goes on exactly as this one would.
+#[derive(Clone, Debug)]
 pub struct Tracker(Algorithm);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 enum Algorithm {
     ByteTrack(ByteTrack),
     Sort(Sort),
@@ -67,6 +68,32 @@ impl Tracker {
         }
     }
 }
+
+/// Its bytes in hexadecimal digits: bits and all, and small.
+impl Serialize for Tracker {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = postcard::to_stdvec(&self.0).map_err(serde::ser::Error::custom)?;
+        let digit = |four: u8| char::from(DIGITS[usize::from(four)]);
+        let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tracker {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digit = |byte: &u8| DIGITS.iter().position(|digit| digit == byte);
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
+            _ => None,
+        };
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+        let state = bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        state.map(Self).ok_or_else(|| serde::de::Error::custom("the tracker's state cannot be read"))
+    }
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn has_area([x1, y1, x2, y2]: [f32; 4]) -> bool {
     x2 - x1 > 0.0 && y2 - y1 > 0.0

@@ -46,13 +46,20 @@ struct Track {
 }
 
 /// Memory that is kept from frame to frame.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Scratch {
     assignment: Assignment,
     predicted: Vec<[f64; 4]>,
     /// Of each detection with each track, row by row.
     overlaps: Vec<f64>,
     pairs: Vec<(usize, usize)>,
+}
+
+/// There is nothing in it that is worth copying.
+impl Clone for Scratch {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Sort {
