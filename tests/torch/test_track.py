@@ -2,6 +2,7 @@
 sort-tracker-py). Both assign with `lap`, by whose choices among equals new ids come in one order or another."""
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -141,6 +142,30 @@ def bewleys(settings, scene):
         rows = np.concatenate([frame[:, :4].astype(np.float64), np.arange(len(frame))[:, None]], 1)
         told = tracker.update(rows[has_area(frame)])
         yield told[:, 4].astype(int), told[:, 5].astype(int), told[:, :4]
+
+
+@pytest.mark.parametrize("tracker", ["bytetrack", "sort"])
+def test_a_run_over_a_real_clip(command, tmp_path, tracker):
+    """The whole way: the references are given what a run without a tracker finds, down to the least that each takes."""
+    clip, model = ROOT / ".assets" / "bikes.mp4", ROOT / ".assets" / "centernet.onnx"
+    if not model.exists():
+        pytest.skip("no .assets/centernet.onnx: run .venv/bin/python tools/assets.py --test")
+    least = 0.1 if tracker == "bytetrack" else 0.25
+    records = {}
+    for name, options in (("plain", ("--conf", least)), ("tracked", ("--track", tracker))):
+        path = tmp_path / f"{name}.jsonl"
+        done = command("run", clip, "--model", model, "--out", path, "--end", 4, *options)
+        assert done.returncode == 0, done.stderr
+        records[name] = [json.loads(line)["detections"] for line in path.read_text().splitlines()]
+    row = lambda d: (*d["xyxy"], d["confidence"])
+    scene = [np.array([row(d) for d in frame], "<f4").reshape(-1, 5) for frame in records["plain"]]
+    reference = ultralytics(BYTETRACK, scene) if tracker == "bytetrack" else bewleys(SORT, scene)
+    count = 0
+    for frame, own, (places, ids, _) in zip(scene, records["tracked"], reference, strict=True):
+        expected = {(*frame[place].tolist(),): int(id) for place, id in zip(places, ids, strict=True)}
+        assert {(*np.array(row(d), "<f4").tolist(),): d["track_id"] for d in own if "track_id" in d} == expected
+        count += len(expected)
+    assert count > 50, count
 
 
 def compare(told, reference, most):
