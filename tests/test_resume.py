@@ -142,6 +142,23 @@ def test_every_format_comes_out_the_same(compare, stopping, films, models, out, 
         assert pyarrow.parquet.read_table(path).equals(pyarrow.parquet.read_table(whole))
 
 
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv", "out.txt", "out.parquet"])
+@pytest.mark.parametrize("tracker", ["bytetrack", "sort"])
+def test_tracks_go_on_where_they_were(compare, stopping, films, models, tracker, out):
+    """Ids, and what of weak detections is told, depend on all frames before."""
+    compare([films / "b.mp4"], models / "yolov8.onnx", "--conf", 0.6, "--track", tracker, out=out)
+    assert stopping.stops >= 2, "the run should have been stopped"
+
+
+def test_tracks_of_several_sources_go_on(compare, films, clips, models):
+    sources = [clips / "h264.mp4", films / "b.mp4", films / "damaged.mp4", films / "pictures"]
+    compare(sources, models / "yolov8.onnx", "--every", 2, "--track", "bytetrack", most=6)
+
+
+def test_failed_frames_are_empty_ones_to_a_tracker_that_goes_on(compare, films, models):
+    compare([films / "dark.mp4"], models / "yolov8_nan.onnx", "--track", "bytetrack", code=3)
+
+
 SAMPLINGS = {
     "every": ("--every", 3),
     "fps": ("--fps", "7.3"),
@@ -208,7 +225,8 @@ def test_a_folder_with_one_file_for_each_source(vidmill, stopping, films, clips,
 def test_the_annotated_video_comes_out_the_same(vidmill, stopping, films, models, tmp_path, out):
     """Also where the records cannot be read back (CSV), so that the source must be done again."""
     path, video = tmp_path / out, tmp_path / "boxes.mp4"
-    command = (films / "dark.mp4", "--model", models / "yolov8_nan.onnx", "--every", 2, "--annotate", video)
+    tracked = ("--track", "bytetrack") if out.endswith(".parquet") else ()
+    command = (films / "dark.mp4", "--model", models / "yolov8_nan.onnx", "--every", 2, "--annotate", video, *tracked)
     assert vidmill("run", *command, "--out", path).code == 3
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -329,6 +347,7 @@ DIFFERENT = {
     "start": (("--start", "1"), {}),
     "classes": (("--classes", "car"), {}),
     "annotate": (("--annotate", "boxes.mp4"), {}),
+    "track": (("--track", "sort"), {}),
     "model": ((), {"model": "yolov8_end2end.onnx"}),
     "source": ((), {"source": "b.mkv"}),
 }

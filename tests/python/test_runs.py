@@ -49,6 +49,21 @@ def test_results_are_the_commands_records(clips, models, detect, tmp_path, optio
     support.assert_balanced(run.manifest["ledger"])
 
 
+def test_tracks(clips, models, detect, tmp_path):
+    """The ids are in what is written; what comes in Python is the rest of it."""
+    (settings := tmp_path / "own.toml").write_text('tracker_type = "sort"\nmin_hits = 1\n')
+    for track in ("bytetrack", settings):
+        command = detect(clips / "h264.mp4", models / "yolov8.onnx", "--track", track)
+        with vidmill.run(clips / "h264.mp4", models / "yolov8.onnx", out=tmp_path / "own.jsonl", track=track) as run:
+            results = list(run)
+        assert (tmp_path / "own.jsonl").read_bytes() == command.path.read_bytes()
+        assert b'"track_id":1' in command.path.read_bytes()
+        assert [len(result.detections) for result in results] == [len(r["detections"]) for r in command.records]
+        assert run.manifest["track"] == command.manifest["track"]
+    with pytest.raises(ValueError, match="deepsort.*bytetrack"):
+        vidmill.run(clips / "h264.mp4", models / "yolov8.onnx", track="deepsort")
+
+
 def typed(options):
     words = []
     for name, value in options.items():

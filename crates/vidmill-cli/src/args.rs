@@ -50,6 +50,9 @@ pub struct RunArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub task: TaskArgs,
+    /// Follow objects, and give each an id: bytetrack, sort, or a file of settings (.toml; see docs/TRACKING.md)
+    #[arg(long, value_name = "TRACKER", help_heading = "Detections")]
+    pub track: Option<String>,
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]
@@ -67,8 +70,8 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Results, in the format of the ending: .jsonl .csv .parquet .json (COCO); a folder gets one file for each
-    /// source; - is standard output, as JSON Lines
+    /// Results, in the format of the ending: .jsonl .csv .parquet .json (COCO) .txt (MOT, with --track); a folder gets one
+    /// file for each source; - is standard output, as JSON Lines
     #[arg(long, short, value_name = "PATH", default_value = "-")]
     pub out: PathBuf,
     /// Annotated video (.mp4), or a folder
@@ -240,6 +243,7 @@ pub enum FolderFormat {
     Csv,
     Parquet,
     Coco,
+    Mot,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -44,6 +44,10 @@ impl ExitStatus {
             | RunError::Worker(StartError::Refused(_))
             | RunError::Batch { .. }
             | RunError::SharedCoco(_)
+            | RunError::NothingToTrack(_)
+            | RunError::Track(_)
+            | RunError::MotWithoutTracker(_)
+            | RunError::SharedMot(_)
             | RunError::AnnotatePath(_)
             | RunError::SameName(..)
             | RunError::OverwritesSource(_)

@@ -9,6 +9,7 @@ use vidmill::infer::{LoadOptions, TaskOptions};
 use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
+use vidmill::track::Settings;
 use vidmill::{Isolation, Options, OutputOptions};
 
 use crate::Programs;
@@ -24,6 +25,7 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         model: args.model.clone(),
         load: load(&args.device, args.speed.threads.0),
         task: task(&args.task),
+        track: track(args)?,
         sampling: sampling(&args.sampling),
         output: output(&args.output),
         workers: args.speed.workers.0,
@@ -98,6 +100,10 @@ pub fn task(args: &TaskArgs) -> TaskOptions {
     }
 }
 
+fn track(args: &RunArgs) -> Result<Option<Settings>, String> {
+    args.track.as_deref().map(Settings::of).transpose().map_err(|error| error.to_string())
+}
+
 fn sampling(args: &SamplingArgs) -> Sampling {
     let pace = match (args.every, args.fps) {
         (Some(n), _) => Pace::Every(n),
@@ -113,6 +119,7 @@ fn output(args: &OutputArgs) -> OutputOptions {
         FolderFormat::Csv => Format::Csv,
         FolderFormat::Parquet => Format::Parquet,
         FolderFormat::Coco => Format::Coco,
+        FolderFormat::Mot => Format::Mot,
     };
     OutputOptions { out: args.out.clone(), annotate: args.annotate.clone(), folder_format }
 }

@@ -19,6 +19,8 @@ use crate::progress::{Progress, Stop};
 use crate::record::{self, Json, Outcome, Record, Rle};
 use crate::reorder::Reorder;
 use crate::resume::{Resumed, Start};
+use crate::stage::Stage;
+use crate::track::Following;
 use crate::usage::Meter;
 use crate::worker::{Item, Verdict};
 
@@ -57,6 +59,7 @@ pub(crate) struct Books {
     /// What became of the current source's sampled frames.
     settled: Ledger,
     names: Names,
+    following: Option<Following>,
     meter: Meter,
     progress: Arc<Progress>,
     resumed: Arc<Resumed>,
@@ -85,6 +88,7 @@ impl Books {
         manifest: Manifest,
         outputs: Outputs,
         plan: &TaskPlan,
+        following: Option<Following>,
         meter: Meter,
         progress: Arc<Progress>,
         resumed: Arc<Resumed>,
@@ -93,7 +97,7 @@ impl Books {
         let settled = Ledger::default();
         let now = Checkpoint::at(0, 0, None);
         let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
-        Self { manifest, outputs, settled, names, meter, progress, resumed, now, saved }
+        Self { manifest, outputs, settled, names, following, meter, progress, resumed, now, saved }
     }
 
     /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
@@ -182,7 +186,10 @@ impl Books {
     fn beginning_of(&self, number: usize, time_base: Option<Rational>) -> Checkpoint {
         match self.resumed.starts().get(number) {
             Some(Start::After(going)) => going.checkpoint.clone(),
-            _ => Checkpoint::at(number, self.outputs.position().unwrap_or(0), time_base),
+            _ => Checkpoint {
+                tracker: self.following.as_ref().map(Following::begin),
+                ..Checkpoint::at(number, self.outputs.position().unwrap_or(0), time_base)
+            },
         }
     }
 
@@ -262,11 +269,14 @@ impl Books {
             self.now.sound = false;
             self.save()?;
         }
-        let outcome = match verdict {
+        let mut outcome = match verdict {
             Verdict::Found(found) => self.names.put_on(*found),
             Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
             Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
+        if let Some((following, tracker)) = self.following.as_ref().zip(self.now.tracker.as_mut()) {
+            self.meter.clocks.time(Stage::Track, || following.follow(tracker, &mut outcome));
+        }
         let crate::worker::Head { source, frame, pts, time } = item.head;
         let record = Record { source, frame, pts, time, outcome };
         self.outputs.write(&record, item.frame.as_ref())?;

@@ -7,9 +7,10 @@ use vidmill_video::Rational;
 
 use crate::ledger::Ledger;
 use crate::record::{Outcome, Record};
+use crate::track::Tracker;
 
 /// The records that are in the output for certain, and the source that they reach into.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The source to go on with, by its number in [`crate::Manifest::sources`]; those before it are done.
     pub source: usize,
@@ -29,6 +30,9 @@ pub struct Checkpoint {
     pub time_base: Option<Rational>,
     /// Whether nothing unusual was met in it so far: no damage, every timestamp later than the one before.
     pub sound: bool,
+    /// Where tracks stand after the last frame; null where nothing is tracked.
+    #[serde(default)]
+    pub tracker: Option<Tracker>,
 }
 
 /// A frame that has its record.

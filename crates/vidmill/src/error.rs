@@ -6,6 +6,7 @@ use crate::ledger::Imbalance;
 use crate::resume::ResumeError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::track::SettingsError;
 
 /// A run that could not begin or could not go on. A frame that fails is not an error: it is a record.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,18 @@ pub enum RunError {
     /// Several sources in one COCO file.
     #[error("COCO results number images by frame, so `{}` can hold one source only: give a folder as --out, with --format coco", .0.display())]
     SharedCoco(PathBuf),
+    /// A model that finds no objects cannot be tracked.
+    #[error("--track follows objects, but the model's task is {0}, which gives no boxes: leave --track out")]
+    NothingToTrack(String),
+    /// Settings of a tracker that cannot be used.
+    #[error(transparent)]
+    Track(#[from] SettingsError),
+    /// Tracks asked for in a file, but no tracker.
+    #[error("`{}`: MOT results hold tracks only: add --track bytetrack, or choose another format", .0.display())]
+    MotWithoutTracker(PathBuf),
+    /// Several sources in one MOT file.
+    #[error("MOT results number frames only, so `{}` can hold one source only: give a folder as --out, with --format mot", .0.display())]
+    SharedMot(PathBuf),
     /// An annotated path that does not fit the sources.
     #[error("--annotate {}: give an .mp4 file for one video, a .png or .jpg file for one image, or a folder", .0.display())]
     AnnotatePath(PathBuf),

@@ -23,6 +23,7 @@ pub mod sample;
 pub mod sink;
 pub mod source;
 mod stage;
+pub mod track;
 mod usage;
 mod worker;
 

@@ -13,6 +13,7 @@ use crate::record::{Outcome, Record};
 use crate::resume::{self, Resumed, Start};
 use crate::sink::SinkError;
 use crate::stage::StageSeconds;
+use crate::track::Settings;
 
 /// One run, as told to other programs. Its size does not grow with the length of the video.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +26,8 @@ pub struct Manifest {
     pub model: ModelEntry,
     /// The runtime, the device asked for, the provider that ran, and its precision.
     pub runtime: RuntimeInfo,
+    /// The tracker and all its settings; null where nothing is tracked.
+    pub track: Option<Settings>,
     /// Workers, batch and threads, as chosen.
     pub parallelism: Parallelism,
     /// Every source, in order.
@@ -196,6 +199,7 @@ impl Manifest {
         class: Option<String>,
         model: &Description,
         plan: &TaskPlan,
+        track: Option<Settings>,
         parallelism: Parallelism,
         resume_key: resume::Key,
     ) -> Self {
@@ -209,6 +213,7 @@ impl Manifest {
             command: command.to_vec(),
             model: ModelEntry::new(&model.info, class, plan),
             runtime,
+            track,
             parallelism,
             sources: Vec::new(),
             ledger: Ledger::default(),

@@ -1,5 +1,6 @@
 //! What a run is asked to do, and the choices made for what was left open.
 
+use std::borrow::Cow;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::error::RunError;
 use crate::manifest::Parallelism;
 use crate::outputs::OutputOptions;
 use crate::sample::Sampling;
+use crate::track;
 
 /// Everything that a run is asked to do.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Options {
     pub load: LoadOptions,
     /// How outputs are read.
     pub task: TaskOptions,
+    /// Follow objects from frame to frame; `None` does not.
+    pub track: Option<track::Settings>,
     /// Which frames are processed.
     pub sampling: Sampling,
     /// Where results go.
@@ -50,6 +54,19 @@ pub struct Isolation {
     pub memory_limit: Option<u64>,
     /// A worker is replaced after so many batches.
     pub recycle_after: Option<NonZeroU64>,
+}
+
+impl Options {
+    /// The same, decoded as the tracker needs it: with weak detections, where it has a use for them.
+    pub(crate) fn for_tracker(&self) -> Cow<'_, Self> {
+        let least = self.track.as_ref().and_then(track::Settings::least_confidence);
+        match least.filter(|least| *least < self.task.conf) {
+            Some(conf) => {
+                Cow::Owned(Self { task: TaskOptions { conf, ..self.task.clone() }, ..self.clone() })
+            }
+            None => Cow::Borrowed(self),
+        }
+    }
 }
 
 impl Default for Isolation {

@@ -100,11 +100,12 @@ impl Plan {
             records.zip(annotated).map(|(records, annotated)| SourcePlan { records, annotated }).collect();
         refuse_overwriting(&plan, options, sources, others)?;
         let plan = Self { sources: plan, out: options.out.clone(), to_folder, folders };
-        if let Some(path) = plan.shared()
-            && Format::of(path)? == Format::Coco
-            && sources.len() > 1
-        {
-            return Err(RunError::SharedCoco(path.to_owned()));
+        if let Some(path) = plan.shared() {
+            match Format::of(path)? {
+                Format::Coco if sources.len() > 1 => return Err(RunError::SharedCoco(path.to_owned())),
+                Format::Mot if sources.len() > 1 => return Err(RunError::SharedMot(path.to_owned())),
+                _ => {}
+            }
         }
         Ok(plan)
     }
@@ -326,6 +327,7 @@ fn ending(format: Format) -> &'static str {
         Format::Csv => "csv",
         Format::Coco => "json",
         Format::Parquet => "parquet",
+        Format::Mot => "txt",
     }
 }
 

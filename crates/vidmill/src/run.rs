@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Device, LoadOptions, TaskPlan};
+use vidmill_infer::{Device, LoadOptions, Task, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
@@ -22,9 +22,11 @@ use crate::predictor;
 use crate::progress::{Progress, Stop};
 use crate::record::Record;
 use crate::resume::{self, Resumed};
+use crate::sink::Format;
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
 use crate::stage::Clocks;
+use crate::track::Following;
 use crate::usage::Meter;
 
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
@@ -51,6 +53,9 @@ fn run_tapped(
     tap: Option<Tap>,
 ) -> Result<Manifest, RunError> {
     let begin = Instant::now();
+    check_track(options)?;
+    // What is asked of the records, and of the model's outputs.
+    let (asked, options) = (options, &*options.for_tracker());
     let clocks = Arc::new(Clocks::default());
     let sources = source::resolve(&options.sources)?;
     if options.resume {
@@ -62,18 +67,22 @@ fn run_tapped(
     let engine = Engine::open(options, &load, cores, stop)?;
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
+    if options.track.is_some() && !gives_boxes(&plan) {
+        return Err(RunError::NothingToTrack(plan.task().to_string()));
+    }
     let on_cpu = model.runtime.is_on_cpu();
     let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
     let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
-    let key = resume::key(options, model, &plan, &choice, &sources);
+    let key = resume::key(asked, model, &plan, &choice, &sources);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
     };
-    let mut manifest =
-        Manifest::begun(&options.command, predictor::parts_of(&options.model).1, model, &plan, choice, key);
+    let class = predictor::parts_of(&options.model).1;
+    let track = options.track.clone();
+    let mut manifest = Manifest::begun(&options.command, class, model, &plan, track, choice, key);
     if resumed.is_finished {
         outputs.clear()?;
         manifest.take_over_all(resumed);
@@ -96,7 +105,9 @@ fn run_tapped(
     )?;
 
     let keep_frames = outputs.wants_frames();
-    let books = Books::new(manifest, outputs, &plan, meter, Arc::clone(progress), Arc::clone(&resumed));
+    let following = Following::of(asked);
+    let books =
+        Books::new(manifest, outputs, &plan, following, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
         first,
         sampling: options.sampling,
@@ -125,9 +136,32 @@ fn run_tapped(
     result
 }
 
-/// Files that are read beside the sources.
+/// Files that are read beside the sources: lists of them, too.
 fn read_beside(options: &Options) -> Vec<PathBuf> {
-    [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()].into_iter().flatten().collect()
+    let named = [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()];
+    named.into_iter().flatten().chain(options.sources.iter().map(PathBuf::from)).collect()
+}
+
+/// Settings that can be used, and a tracker where its results are to be written.
+fn check_track(options: &Options) -> Result<(), RunError> {
+    match &options.track {
+        Some(settings) => Ok(settings.check()?),
+        None if Format::of(&options.output.out).is_ok_and(|format| format == Format::Mot) => {
+            Err(RunError::MotWithoutTracker(options.output.out.clone()))
+        }
+        None if options.output.folder_format == Format::Mot => {
+            Err(RunError::MotWithoutTracker("--format mot".into()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether there is something to track: a model in Python may give boxes beside whatever else it gives.
+fn gives_boxes(plan: &TaskPlan) -> bool {
+    match plan.task() {
+        Task::Classify | Task::Semantic | Task::ReadText | Task::Embed => false,
+        Task::Detect | Task::Segment | Task::Pose | Task::Obb | Task::FindText | Task::Outputs => true,
+    }
 }
 
 /// Names in the order of their class numbers.

@@ -18,6 +18,8 @@ pub enum Stage {
     Infer,
     /// Outputs to detections.
     Task,
+    /// Detections to tracks.
+    Track,
     /// Drawing and encoding.
     Annotate,
     /// Writing records.
@@ -26,7 +28,7 @@ pub enum Stage {
 
 /// A clock a stage.
 #[derive(Debug, Default)]
-pub struct Clocks([AtomicU64; 7]);
+pub struct Clocks([AtomicU64; 8]);
 
 /// Wall seconds per stage, summed over threads; they overlap, so they add up to more than the run took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -41,6 +43,8 @@ pub struct StageSeconds {
     pub infer: f64,
     /// Outputs to detections.
     pub task: f64,
+    /// Detections to tracks.
+    pub track: f64,
     /// Drawing and encoding.
     pub annotate: f64,
     /// Writing records.
@@ -71,6 +75,7 @@ impl Clocks {
             wait_for_slot: of(Stage::WaitForSlot),
             infer: of(Stage::Infer),
             task: of(Stage::Task),
+            track: of(Stage::Track),
             annotate: of(Stage::Annotate),
             write: of(Stage::Write),
         }

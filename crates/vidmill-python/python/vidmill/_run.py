@@ -93,7 +93,7 @@ def run(
     *,
     out: StrPath | None = None,
     annotate: StrPath | None = None,
-    format: Literal["jsonl", "csv", "parquet", "coco"] | None = None,
+    format: Literal["jsonl", "csv", "parquet", "coco", "mot"] | None = None,
     resume: bool = False,
     every: int | None = None,
     fps: Rate | None = None,
@@ -108,6 +108,7 @@ def run(
     top_k: int | None = None,
     normalize: bool = False,
     task: str | None = None,
+    track: StrPath | None = None,
     device: str | None = None,
     precision: str | None = None,
     onnxruntime: StrPath | None = None,
@@ -142,8 +143,11 @@ def run(
         model: An ONNX model, a model of PyTorch's (.pt, .torchscript, .pt2), or a class of yours, as "my_model.py:Detector" or itself:
             something with a method `predict(batch)` (see `vidmill.Input` and docs/PYTHON.md). The last two run in worker
             processes, each of which builds the class once.
-        out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
+        out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), .txt (MOT, with track), or a folder; by default
+            nowhere.
         annotate: Annotated video (.mp4), or a folder.
+        track: Follow objects, and give each an id: "bytetrack", "sort", or a file of settings (.toml; docs/TRACKING.md). So far the
+            ids are in what is written, not in `Detections`.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
             in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
@@ -178,6 +182,7 @@ def run(
         "labels": labels,
         "top-k": top_k,
         "task": task,
+        "track": None if track is None else os.fspath(track),
         "device": device,
         "precision": precision,
         "onnxruntime": onnxruntime,

@@ -55,6 +55,7 @@ pub(crate) fn key(
         "classes": task.classes,
         "top_k": task.top_k,
         "normalize": task.normalize,
+        "track": options.track,
         "every": every,
         "fps": fps,
         "start_ns": options.sampling.start.map(|time| time.0),

@@ -266,8 +266,9 @@ impl Target<'_> {
         }
         let last = checkpoint.last.map(|mark| mark.frame);
         of_source.retain(|f| f.number == number && last.is_some_and(|last| f.frame <= last));
-        // A picture is written after its record, and may be missing or in pieces.
-        if self.has_lines() && self.annotates != Annotates::Pictures {
+        // A picture is written after its record, and may be missing or in pieces; where tracks stand is known at the checkpoint only.
+        let is_tracked = checkpoint.tracker.is_some();
+        if self.has_lines() && self.annotates != Annotates::Pictures && !is_tracked {
             read_on(&file, source, &mut checkpoint, &mut of_source);
         }
         let bytes = Some(checkpoint.bytes);
@@ -347,6 +348,12 @@ impl Earlier {
             let differences = differences.join("; ");
             return Err(ResumeError::Differs { output: output.to_owned(), differences });
         }
+        let is_untold = |checkpoint: &Checkpoint| checkpoint.last.is_some() && checkpoint.tracker.is_none();
+        if key.get("track").is_some_and(|track| !track.is_null())
+            && earlier.checkpoint.as_ref().is_some_and(is_untold)
+        {
+            return Err(ResumeError::Manifest { path, reason: "its checkpoint has no `tracker`".to_owned() });
+        }
         Ok(Some(earlier))
     }
 }
@@ -356,7 +363,7 @@ fn holds_records(output: &Path, grows: &Path) -> bool {
     let just_opened = match Format::of(output) {
         Ok(Format::Csv) => sink::csv::HEADER.len(),
         Ok(Format::Coco) => sink::coco::EMPTY.len(),
-        Ok(Format::Jsonl | Format::Parquet) | Err(_) => 0,
+        Ok(Format::Jsonl | Format::Parquet | Format::Mot) | Err(_) => 0,
     };
     let longer = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > just_opened as u64);
     longer(output) || longer(grows)

@@ -6,6 +6,7 @@
 //! | `.jsonl`, `.ndjson` | [`jsonl`]: one record a line | every record up to the last flush |
 //! | `.csv` | [`csv`]: one detection a row | every record up to the last flush |
 //! | `.json` | [`coco`]: COCO results | every detection up to the last flush |
+//! | `.txt` | [`mot`]: one tracked detection a line | every line up to the last flush |
 //! | `.parquet` | [`parquet`]: columns | the same records in `PATH.partial.jsonl` |
 //!
 //! `docs/RECORD.md` gives the columns and keys.
@@ -14,6 +15,7 @@ mod categories;
 pub mod coco;
 pub mod csv;
 pub mod jsonl;
+pub mod mot;
 mod output;
 pub mod parquet;
 #[cfg(test)]
@@ -69,6 +71,7 @@ pub fn create(path: &Path, class_names: &[impl AsRef<str>]) -> Result<Box<dyn Si
         Format::Csv => Box::new(csv::CsvSink::create(path)?),
         Format::Coco => Box::new(coco::CocoSink::create(path, class_names)?),
         Format::Parquet => Box::new(parquet::ParquetSink::create(path)?),
+        Format::Mot => Box::new(mot::MotSink::create(path)?),
     })
 }
 
@@ -80,6 +83,7 @@ pub fn go_on(path: &Path, class_names: &[impl AsRef<str>], bytes: u64) -> Result
         Format::Csv => Box::new(csv::CsvSink::go_on(path, bytes)?),
         Format::Coco => Box::new(coco::CocoSink::go_on(path, class_names, bytes)?),
         Format::Parquet => Box::new(parquet::ParquetSink::go_on(path, bytes)?),
+        Format::Mot => Box::new(mot::MotSink::go_on(path, bytes)?),
     })
 }
 
@@ -110,6 +114,8 @@ pub enum Format {
     Coco,
     /// Apache Parquet, see [`parquet`].
     Parquet,
+    /// MOTChallenge's tracks, see [`mot`].
+    Mot,
 }
 
 impl Format {
@@ -121,6 +127,7 @@ impl Format {
             Some("csv") => Ok(Self::Csv),
             Some("json") => Ok(Self::Coco),
             Some("parquet") => Ok(Self::Parquet),
+            Some("txt") => Ok(Self::Mot),
             _ => Err(SinkError::UnknownFormat { path: path.display().to_string() }),
         }
     }
@@ -168,8 +175,8 @@ pub enum SinkError {
     },
     /// The ending of the path names no format.
     #[error(
-        "cannot tell the format of {path} from its ending: use .jsonl (or .ndjson), .csv, .json (COCO results) or \
-         .parquet, or - for JSON Lines on standard output"
+        "cannot tell the format of {path} from its ending: use .jsonl (or .ndjson), .csv, .parquet, .json (COCO results) \
+         or .txt (MOT tracks), or - for JSON Lines on standard output"
     )]
     UnknownFormat {
         /// The output.

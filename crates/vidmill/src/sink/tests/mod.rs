@@ -4,6 +4,7 @@ mod coco;
 mod conformance;
 mod csv;
 mod jsonl;
+mod mot;
 mod parquet;
 
 use std::path::Path;
@@ -244,6 +245,7 @@ fn the_ending_names_the_format() {
     assert_eq!(of("a.b.csv").unwrap(), Format::Csv);
     assert_eq!(of("a.json").unwrap(), Format::Coco);
     assert_eq!(of("a.parquet").unwrap(), Format::Parquet);
+    assert_eq!(of("a.txt").unwrap(), Format::Mot);
     for path in ["a.xml", "a", ".csv", "jsonl"] {
         let error = of(path).unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot tell the format of {path} from")), "{error}");
