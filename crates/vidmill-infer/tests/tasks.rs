@@ -94,11 +94,11 @@ fn a_yolox_that_decodes_its_boxes_shows_in_the_graph() {
 #[test]
 fn what_is_not_recognised_shows_inputs_outputs_and_choices() {
     for (input, outputs, metadata) in [
-        (VGA, vec![("logits", &[1u64, 1000] as &[u64])], vec![]),
+        (VGA, vec![("numbers", &[1u64, 136] as &[u64])], vec![]),
         (VGA, vec![("mask", &[1, 1, 640, 640])], vec![]),
         (VGA, vec![("out", &[1, 777, 85])], vec![]),
-        (VGA, vec![("output0", &[1, 116, 8400]), ("output1", &[1, 32, 160, 160])], vec![("task", "segment")]),
-        (VGA, vec![("output0", &[1, 56, 8400])], vec![("task", "pose")]),
+        (VGA, vec![("output0", &[1, 116, 8400])], vec![("task", "segment")]),
+        (VGA, vec![("output0", &[1, 55, 8400])], vec![("task", "pose")]),
         (VGA, vec![("cls_8", &[1, 1600, 80]), ("dis_8", &[1, 1600, 32])], vec![]),
         (&[0, 3, 0, 0], vec![("output", &[0, 0, 85])], vec![]),
     ] {

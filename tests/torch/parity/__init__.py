@@ -91,7 +91,7 @@ def program(name: str) -> Path:
     """One of vidmill-infer's example programs, built."""
     build = ["cargo", "build", "-q", "--locked", "-p", "vidmill-infer", "--example", name]
     subprocess.run(build, cwd=ROOT, check=True)
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "examples" / name
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / os.environ.get("VIDMILL_PROFILE", "debug") / "examples" / name
 
 
 def decode(cases: list[Case], *arguments: str) -> list[dict]:

@@ -89,16 +89,21 @@ impl Decode for Poses {
         let table = self.boxes.table(outputs, item)?;
         let candidates = self.boxes.candidates(&table, scope.thresholds)?;
         let kept = scope.finish(candidates, self.boxes.suppression())?;
-        let detections = kept.into_iter().map(|(mut detection, candidate)| {
-            let number = |number| self.boxes.extra(&table, candidate.index as usize, number);
+        let mut detections = Vec::with_capacity(kept.len());
+        for (mut detection, candidate) in kept {
+            let index = candidate.index as usize;
+            let number = |number| self.boxes.extra(&table, index, number);
             let point = |point: usize| {
                 let first = point * self.numbers;
                 let [x, y] = scope.geometry.point_to_displayed([number(first), number(first + 1)]);
-                Keypoint { x, y, confidence: (self.numbers == 3).then(|| number(first + 2)) }
+                if !(x.is_finite() && y.is_finite()) {
+                    return Err(table.not_finite(index, x + y));
+                }
+                Ok(Keypoint { x, y, confidence: (self.numbers == 3).then(|| number(first + 2)) })
             };
-            detection.keypoints = (0..self.keypoints.names.len()).map(point).collect();
-            detection
-        });
-        Ok(detections.collect::<Vec<_>>().into())
+            detection.keypoints = (0..self.keypoints.names.len()).map(point).collect::<Result<_, _>>()?;
+            detections.push(detection);
+        }
+        Ok(detections.into())
     }
 }

@@ -4,7 +4,6 @@
 //! interpolated value lies between its neighbours: where they agree in what is asked, so do all pixels between them, and only the
 //! others are computed. So time follows the edges in a map more than the size of the frame.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use vidmill_image::{Geometry, Size, Span};
@@ -78,97 +77,225 @@ impl Resampler {
 
     /// Where the values of the map are over 0, of the frame's columns and rows `part`. `window` holds what [`Self::window`] says.
     pub(super) fn positive(&self, part: &[Range<u32>; 2], window: &Window) -> Vec<Span> {
-        let mut spans = Vec::new();
         let height = window.rows.len();
-        let (groups, mut column) = (self.y.groups(&part[1]), vec![0.0; height + TAPS]);
-        for x in overlap(&part[0], &self.x.shown) {
-            let (start, weights) =
-                (self.x.start[x as usize] - window.columns.start, self.x.weights[x as usize]);
-            let of = |tap: usize| {
-                let at = (start + tap).min(window.columns.len() - 1) * height;
-                &window.values[at..at + height]
-            };
-            for (value, ((a, b), c)) in column.iter_mut().zip(of(0).iter().zip(of(1)).zip(of(2))) {
-                *value = weights[0] * a + weights[1] * b + weights[2] * c;
-            }
-            let last = column[height - 1];
-            column[height..].fill(last);
-            let mut open: Option<Span> = None;
+        let groups = self.y.groups(&part[1]);
+        let (mut spans, mut signs, mut stretches) = (Vec::new(), Vec::new(), Vec::new());
+        for Group { start, pixels } in self.x.groups(&part[0]) {
+            let columns = self.x.taps.map(|tap| {
+                let column = (start + tap - window.columns.start).min(window.columns.len() - 1);
+                &window.values[column * height..(column + 1) * height]
+            });
+            signs.clear();
+            let [a, b, c] = columns;
+            signs.extend(a.iter().zip(b).zip(c).map(|((a, b), c)| Sign::of([*a, *b, *c])));
+            stretches.clear();
             for Group { start, pixels } in &groups {
-                let values: [f32; TAPS] = self.y.taps.map(|tap| column[start - window.rows.start + tap]);
-                if values.iter().all(|value| *value > 0.0) {
-                    put(&mut spans, &mut open, x, pixels.clone());
-                } else if values.iter().any(|value| *value > 0.0) {
+                let rows = self.y.taps.map(|tap| (start + tap - window.rows.start).min(height - 1));
+                match Sign::all(rows.map(|row| signs[row])) {
+                    Sign::Clear => {}
+                    sign => Stretch::add(&mut stretches, Stretch { rows, pixels: pixels.clone(), sign }),
+                }
+            }
+            for x in pixels {
+                let across = self.x.weights[x as usize];
+                let mut open: Option<Span> = None;
+                for Stretch { rows, pixels, sign } in &stretches {
+                    if *sign == Sign::Set {
+                        put(&mut spans, &mut open, x, pixels.clone());
+                        continue;
+                    }
+                    let values = rows.map(|row| dot(columns.map(|column| column[row]), across));
                     for y in pixels.clone() {
-                        let weights = self.y.weights[y as usize];
-                        if weights[0] * values[0] + weights[1] * values[1] + weights[2] * values[2] > 0.0 {
+                        if dot(values, self.y.weights[y as usize]) > 0.0 {
                             put(&mut spans, &mut open, x, y..y + 1);
                         }
                     }
                 }
+                spans.extend(open);
             }
-            spans.extend(open);
         }
         spans
     }
 
-    /// Which class has the highest value at each pixel of the frame, the first of equals: the pixels of each of `classes` classes.
+    /// Which class has the highest value at each pixel of the frame, the first of equals: the pixels of each class.
     /// `planes` has the map of one class after the other, row by row.
-    pub(super) fn classes(&self, map: Size, planes: &[f32], classes: usize) -> Vec<Vec<Span>> {
+    pub(super) fn classes(&self, map: Size, planes: &[f32]) -> Vec<Vec<Span>> {
         let (width, height) = (map.width as usize, map.height as usize);
-        let winners = winners(planes, width, height, classes);
-        let taps = [self.x.taps, self.y.taps];
-        let cells = Cells { planes, width, height, classes, taps, winners: &winners };
-        let mut spans = vec![Vec::new(); classes];
-        let groups = self.y.groups(&self.y.shown);
-        let mut kinds = Vec::with_capacity(groups.len());
-        for Group { start: column, pixels } in self.x.groups(&self.x.shown) {
-            kinds.clear();
-            kinds.extend(groups.iter().map(|group| cells.kind(column, group.start)));
-            for x in pixels {
-                let across = self.x.weights[x as usize];
-                let mut open: Option<(u32, Span)> = None;
-                let mut put = |class: u32, pixels: Range<u32>| match &mut open {
-                    Some((current, span)) if *current == class && span.bottom == pixels.start => {
-                        span.bottom = pixels.end;
-                    }
-                    _ => {
-                        let span = Span { x, top: pixels.start, bottom: pixels.end };
-                        if let Some((class, span)) = open.replace((class, span)) {
-                            spans[class as usize].push(span);
-                        }
-                    }
+        let classes = planes.len() / (width * height);
+        let winners = winners(planes, width * height);
+        let mut picture = Picture::new(&self.x.shown, &self.y.shown);
+        let columns = self.x.groups(&self.x.shown);
+        let places: Vec<[usize; TAPS]> =
+            columns.iter().map(|group| self.x.taps.map(|tap| (group.start + tap).min(width - 1))).collect();
+        let mut open: Vec<Cell> = Vec::new();
+        for Group { start, pixels } in self.y.groups(&self.y.shown) {
+            let rows = self.y.taps.map(|tap| (start + tap).min(height - 1));
+            let of_rows = rows.map(|row| &winners[row * width..(row + 1) * width]);
+            open.clear();
+            for (group, places) in columns.iter().zip(&places) {
+                let class = of_rows[0][places[0]];
+                // A class that is the highest at all places is so between them.
+                if of_rows.iter().all(|row| places.iter().all(|place| row[*place] == class)) {
+                    picture.fill(&group.pixels, &pixels, class);
+                    continue;
+                }
+                // The highest value is nowhere lower than the least of any one class.
+                let least = |class: u16| {
+                    let plane = &planes[class as usize * width * height..];
+                    let values =
+                        rows.iter().flat_map(|row| places.iter().map(move |x| plane[row * width + x]));
+                    values.fold(f32::INFINITY, f32::min)
                 };
-                for (group, kind) in groups.iter().zip(&kinds) {
-                    match kind {
-                        Kind::One(class) => put(*class, group.pixels.clone()),
-                        Kind::Several(candidates) => {
-                            let between = |(class, corners): &(u32, [[f32; TAPS]; TAPS])| {
-                                (*class, corners.map(|row| dot(row, across)))
-                            };
-                            let candidates: Vec<(u32, [f32; TAPS])> =
-                                candidates.iter().map(between).collect();
-                            for y in group.pixels.clone() {
-                                let down = self.y.weights[y as usize];
-                                let mut best = (candidates[0].0, dot(candidates[0].1, down));
-                                for (class, values) in &candidates[1..] {
-                                    let value = dot(*values, down);
-                                    if value > best.1 {
-                                        best = (*class, value);
-                                    }
-                                }
-                                put(best.0, y..y + 1);
+                let here = of_rows.iter().flat_map(|row| places.iter().map(|place| row[*place]));
+                let floor = here.map(least).fold(f32::NEG_INFINITY, f32::max);
+                open.push(Cell {
+                    pixels: group.pixels.clone(),
+                    places: *places,
+                    floor,
+                    candidates: Vec::new(),
+                });
+            }
+            for class in 0..classes {
+                let plane = &planes[class * width * height..];
+                let rows = rows.map(|row| &plane[row * width..(row + 1) * width]);
+                for cell in &mut open {
+                    let values = rows.map(|row| cell.places.map(|place| row[place]));
+                    if values.as_flattened().iter().any(|value| *value >= cell.floor) {
+                        cell.candidates.push((class as u16, values));
+                    }
+                }
+            }
+            for cell in &open {
+                for x in cell.pixels.clone() {
+                    let across = self.x.weights[x as usize];
+                    let column = picture.column(x, &pixels);
+                    let down = &self.y.weights[pixels.start as usize..pixels.end as usize];
+                    for (place, down) in column.iter_mut().zip(down) {
+                        let mut best = f32::NEG_INFINITY;
+                        for (class, values) in &cell.candidates {
+                            let value = dot(values.map(|row| dot(row, across)), *down);
+                            if value > best {
+                                (best, *place) = (value, *class);
                             }
                         }
                     }
                 }
-                if let Some((class, span)) = open {
-                    spans[class as usize].push(span);
-                }
+            }
+        }
+        picture.spans(classes)
+    }
+}
+
+/// Which of some neighbouring values are over 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Clear,
+    Set,
+    Mixed,
+}
+
+impl Sign {
+    fn of(values: [f32; TAPS]) -> Self {
+        let [a, b, c] = values.map(|value| value > 0.0);
+        match (a & b & c, a | b | c) {
+            (true, _) => Self::Set,
+            (false, false) => Self::Clear,
+            (false, true) => Self::Mixed,
+        }
+    }
+    fn all([a, b, c]: [Self; TAPS]) -> Self {
+        if a == b && b == c { a } else { Self::Mixed }
+    }
+}
+
+/// Pixels of a column that lie between values of some rows, or, where all are set, of more rows than these.
+#[derive(Debug)]
+struct Stretch {
+    rows: [usize; TAPS],
+    pixels: Range<u32>,
+    sign: Sign,
+}
+
+impl Stretch {
+    fn add(stretches: &mut Vec<Self>, stretch: Self) {
+        match stretches.last_mut() {
+            Some(last)
+                if last.sign == Sign::Set
+                    && stretch.sign == Sign::Set
+                    && last.pixels.end == stretch.pixels.start =>
+            {
+                last.pixels.end = stretch.pixels.end;
+            }
+            _ => stretches.push(stretch),
+        }
+    }
+}
+
+/// Pixels between places that differ in their highest class.
+struct Cell {
+    /// Columns of the frame.
+    pixels: Range<u32>,
+    /// Columns of the map.
+    places: [usize; TAPS],
+    /// What a class must reach at one of the places to be the highest anywhere between them.
+    floor: f32,
+    /// The classes that do, with their values: rows of columns.
+    candidates: Vec<(u16, [[f32; TAPS]; TAPS])>,
+}
+
+/// A class for each pixel of a part of the frame, column by column.
+struct Picture {
+    classes: Vec<u16>,
+    xs: Range<u32>,
+    ys: Range<u32>,
+}
+
+impl Picture {
+    fn new(xs: &Range<u32>, ys: &Range<u32>) -> Self {
+        Self { classes: vec![0; xs.len() * ys.len()], xs: xs.clone(), ys: ys.clone() }
+    }
+
+    /// Some rows of a column.
+    fn column(&mut self, x: u32, ys: &Range<u32>) -> &mut [u16] {
+        let first = (x - self.xs.start) as usize * self.ys.len();
+        &mut self.classes
+            [first + (ys.start - self.ys.start) as usize..first + (ys.end - self.ys.start) as usize]
+    }
+
+    fn fill(&mut self, xs: &Range<u32>, ys: &Range<u32>, class: u16) {
+        for x in xs.clone() {
+            self.column(x, ys).fill(class);
+        }
+    }
+
+    /// The pixels of each of `classes` classes.
+    fn spans(&self, classes: usize) -> Vec<Vec<Span>> {
+        let mut spans = vec![Vec::new(); classes];
+        if self.ys.is_empty() {
+            return spans;
+        }
+        for (x, column) in self.xs.clone().zip(self.classes.chunks_exact(self.ys.len())) {
+            let mut top = 0;
+            while top < column.len() {
+                let length = alike(&column[top..]);
+                let at = |row: usize| self.ys.start + row as u32;
+                let span = Span { x, top: at(top), bottom: at(top + length) };
+                spans[usize::from(column[top])].push(span);
+                top += length;
             }
         }
         spans
     }
+}
+
+/// How many of the first of `values`, of which there is one at least, are equal.
+fn alike(values: &[u16]) -> usize {
+    const CHUNK: usize = 32;
+    let first = values[0];
+    let is_alike = |chunk: &[u16]| chunk.iter().fold(true, |all, value| all & (*value == first));
+    let chunks = values.chunks(CHUNK).take_while(|chunk| is_alike(chunk)).count() * CHUNK;
+    let rest = values.get(chunks..).unwrap_or_default();
+    chunks.min(values.len()) + rest.iter().take_while(|value| **value == first).count()
 }
 
 fn dot(values: [f32; TAPS], weights: [f32; TAPS]) -> f32 {
@@ -183,77 +310,23 @@ fn put(spans: &mut Vec<Span>, open: &mut Option<Span>, x: u32, pixels: Range<u32
     }
 }
 
-/// The maps of all classes, looked at between neighbouring places.
-struct Cells<'a> {
-    planes: &'a [f32],
-    width: usize,
-    height: usize,
-    classes: usize,
-    taps: [[usize; TAPS]; 2],
-    /// The class of the highest value at each place, column by column.
-    winners: &'a [u32],
-}
-
-/// Which classes may be the highest at a pixel between some places.
-enum Kind {
-    One(u32),
-    /// With their values at the places: rows of columns.
-    Several(Vec<(u32, [[f32; TAPS]; TAPS])>),
-}
-
-impl Cells<'_> {
-    /// Of the places from `column` and `row` on.
-    fn kind(&self, column: usize, row: usize) -> Kind {
-        let columns = self.taps[0].map(|tap| (column + tap).min(self.width - 1));
-        let rows = self.taps[1].map(|tap| (row + tap).min(self.height - 1));
-        let first = self.winners[column * self.height + row];
-        let is_first = |x: &usize| rows.iter().all(|y| self.winners[x * self.height + y] == first);
-        // A class that is the highest at all places is so between them.
-        if columns.iter().all(is_first) {
-            return Kind::One(first);
-        }
-        let corners = |class: usize| {
-            let plane = &self.planes[class * self.width * self.height..];
-            rows.map(|y| columns.map(|x| plane[y * self.width + x]))
-        };
-        let least = |corners: &[[f32; TAPS]; TAPS]| {
-            corners.as_flattened().iter().copied().fold(f32::INFINITY, f32::min)
-        };
-        let most = |corners: &[[f32; TAPS]; TAPS]| {
-            corners.as_flattened().iter().copied().fold(f32::NEG_INFINITY, f32::max)
-        };
-        // The highest value is nowhere lower than the least of any one class.
-        let floor = (0..self.classes).map(|class| least(&corners(class))).fold(f32::NEG_INFINITY, f32::max);
-        let candidates = (0u32..).zip((0..self.classes).map(corners));
-        Kind::Several(candidates.filter(|(_, corners)| most(corners) >= floor).collect())
-    }
-}
-
-/// The class of the highest value at each place, the first of equals, column by column.
-fn winners(planes: &[f32], width: usize, height: usize, classes: usize) -> Vec<u32> {
-    let places = width * height;
+/// The class of the highest value at each place, the first of equals.
+fn winners(planes: &[f32], places: usize) -> Vec<u16> {
     let mut values = planes[..places].to_vec();
-    let mut ids = vec![0u32; places];
+    let mut ids = vec![0u16; places];
     // By stretches that stay in the cache while all classes go over them.
     const STRETCH: usize = 4096;
     for (at, (values, ids)) in values.chunks_mut(STRETCH).zip(ids.chunks_mut(STRETCH)).enumerate() {
-        for class in 1..classes {
-            let from = class * places + at * STRETCH;
-            let id = class as u32;
-            for ((best, best_id), &value) in values.iter_mut().zip(ids.iter_mut()).zip(&planes[from..]) {
+        for (class, plane) in (0u16..).zip(planes.chunks_exact(places)).skip(1) {
+            let scores = &plane[at * STRETCH..];
+            for ((best, id), &value) in values.iter_mut().zip(ids.iter_mut()).zip(scores) {
                 let higher = value > *best;
                 *best = if higher { value } else { *best };
-                *best_id = if higher { id } else { *best_id };
+                *id = if higher { class } else { *id };
             }
         }
     }
-    let mut by_column = vec![0; places];
-    for (y, row) in ids.chunks_exact(width).enumerate() {
-        for (x, id) in row.iter().enumerate() {
-            by_column[x * height + y] = *id;
-        }
-    }
-    by_column
+    ids
 }
 
 impl Axis {
@@ -333,9 +406,9 @@ fn overlap(a: &Range<u32>, b: &Range<u32>) -> Range<u32> {
     start..a.end.min(b.end).max(start)
 }
 
-/// The pixels of each class of a map of classes, row by row: each pixel has that of the place that its upper left corner is in, as
+/// The pixels of each class up to the highest of a map of classes, which lie row by row: each pixel has that of the place that its upper left corner is in, as
 /// PyTorch's `interpolate(mode="nearest")` takes it.
-pub(super) fn nearest(geometry: &Geometry, map: Size, classes: &[u32]) -> BTreeMap<u32, Vec<Span>> {
+pub(super) fn nearest(geometry: &Geometry, map: Size, classes: &[u16]) -> Vec<Vec<Span>> {
     let axis = |i: usize, map: u32, input: u32, pixels: u32| -> (Vec<usize>, Range<u32>) {
         let ratio = f64::from(map) / f64::from(input);
         let first = geometry.offset[i] * ratio;
@@ -350,15 +423,30 @@ pub(super) fn nearest(geometry: &Geometry, map: Size, classes: &[u32]) -> BTreeM
     let Geometry { displayed, input, .. } = *geometry;
     let (columns, xs) = axis(0, map.width, input.width, displayed.width);
     let (rows, ys) = axis(1, map.height, input.height, displayed.height);
-    let mut found: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
-    for (column, x) in columns.iter().zip(xs) {
-        let mut top = ys.start;
-        let class = |y: u32| classes[rows[(y - ys.start) as usize] * map.width as usize + column];
-        for y in ys.clone() {
-            if y + 1 == ys.end || class(y + 1) != class(y) {
-                found.entry(class(y)).or_default().push(Span { x, top, bottom: y + 1 });
-                top = y + 1;
+    // Row of the map, and the first pixel that shows it.
+    let mut steps: Vec<(usize, u32)> = rows.into_iter().zip(ys.clone()).collect();
+    steps.dedup_by_key(|(row, _)| *row);
+    let mut found = vec![Vec::new(); classes.iter().max().map_or(0, |most| usize::from(*most) + 1)];
+    let mut runs: Vec<(u16, Range<u32>)> = Vec::new();
+    let mut shown = None;
+    for (column, x) in columns.into_iter().zip(xs) {
+        // Pixels that show the same column of the map are equal.
+        if shown.replace(column) != Some(column) {
+            runs.clear();
+            for (row, top) in &steps {
+                let class = classes[row * map.width as usize + column];
+                match runs.last_mut() {
+                    Some((last, _)) if *last == class => {}
+                    Some((_, pixels)) => {
+                        pixels.end = *top;
+                        runs.push((class, *top..ys.end));
+                    }
+                    None => runs.push((class, *top..ys.end)),
+                }
             }
+        }
+        for (class, pixels) in &runs {
+            found[usize::from(*class)].push(Span { x, top: pixels.start, bottom: pixels.end });
         }
     }
     found

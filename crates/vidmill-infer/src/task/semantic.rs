@@ -64,6 +64,9 @@ impl Family for ClassMaps {
     fn head(&self, look: &Look<'_>, _why: &mut Vec<String>) -> Result<Head, String> {
         let (output, classes) =
             class_maps(look).ok_or("class maps are an output [n, classes, height, width]")?;
+        if classes.is_some_and(|classes| classes > usize::from(u16::MAX)) {
+            return Err("class maps of more than 65535 classes are none".to_owned());
+        }
         let dims = output.dims()[1..].to_vec();
         let output = Expected { name: output.name.clone(), batched: true, dims };
         let is_ultralytics = look.metadata.task.as_deref() == Some("semantic");
@@ -98,7 +101,13 @@ impl Decode for Maps {
     /// with the frame's size as target.
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
         let (maps, size) = self.output.planes(outputs, item)?;
-        let spans = Resampler::new(scope.geometry, size).classes(size, maps.data, maps.rows);
+        // Only where the model does not say how many there are can there be more.
+        if maps.rows == 0 || maps.rows > usize::from(u16::MAX) {
+            let expected = format!("1 to {} maps", u16::MAX);
+            let found = vec![maps.rows, size.height as usize, size.width as usize];
+            return Err(DecodeError::Shape { output: self.output.name.clone(), expected, found });
+        }
+        let spans = Resampler::new(scope.geometry, size).classes(size, maps.data);
         regions(spans.into_iter().enumerate(), scope)
     }
 }
@@ -166,10 +175,10 @@ impl Decode for Map {
             if value < 0.0 || value.fract() != 0.0 || value > MOST_CLASSES {
                 return Err(DecodeError::Class { output: self.output.name.clone(), index, value });
             }
-            classes.push(value as u32);
+            classes.push(value as u16);
         }
         let spans = nearest(scope.geometry, size, &classes);
-        regions(spans.into_iter().map(|(class, spans)| (class as usize, spans)), scope)
+        regions(spans.into_iter().enumerate(), scope)
     }
 }
 
