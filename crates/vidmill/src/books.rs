@@ -339,6 +339,14 @@ impl Books {
     }
 }
 
+/// What was found as a record has it, for whoever runs a model without a run.
+///
+/// # Errors
+/// When its outputs are not JSON.
+pub fn named(found: infer::Found, labels: &Labels) -> Result<record::Found, serde_json::Error> {
+    Names { labels: labels.clone(), known: BTreeMap::new() }.name(found)
+}
+
 /// Class names, each made once.
 struct Names {
     labels: Labels,

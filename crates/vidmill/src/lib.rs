@@ -26,6 +26,7 @@ mod stage;
 mod usage;
 mod worker;
 
+pub use books::named;
 pub use checkpoint::{Checkpoint, Mark};
 pub use engine::{describe_foreign, serve_foreign, serve_worker};
 pub use error::RunError;
