@@ -1,7 +1,5 @@
 //! Models that run in Python, in worker processes: the native side of `vidmill._worker`.
 
-use std::collections::BTreeMap;
-
 use numpy::{
     IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn,
     PyUntypedArrayMethods,
@@ -114,13 +112,15 @@ fn found_of(parts: &Bound<'_, PyDict>) -> PyResult<Found> {
     if let Some((ids, sure, names)) =
         part::<(Vec<i64>, PyReadonlyArray1<'_, f32>, Vec<String>)>(parts, "classes")?
     {
-        let ids = class_ids(&ids, names, &mut found.class_names)?;
+        let ids = ids.into_iter().map(class_id).collect::<PyResult<Vec<_>>>()?;
+        found.class_names = names;
         let classes = ids.into_iter().zip(sure.as_array());
         let class = |(class_id, &confidence)| Class { class_id, confidence };
         found.classes = Some(classes.map(class).collect());
     }
     if let Some((ids, masks, names)) = part::<(Vec<i64>, Vec<MaskParts>, Vec<String>)>(parts, "regions")? {
-        let ids = class_ids(&ids, names, &mut found.class_names)?;
+        let ids = ids.into_iter().map(class_id).collect::<PyResult<Vec<_>>>()?;
+        found.region_names = names;
         let region = |(class_id, mask)| Ok::<_, PyErr>(Region { class_id, mask: mask_of(mask)? });
         found.regions = Some(ids.into_iter().zip(masks).map(region).collect::<Result<_, _>>()?);
     }
@@ -186,13 +186,6 @@ fn detections_of(parts: &Bound<'_, PyDict>) -> PyResult<Vec<Detection>> {
 fn mask_of((height, width, counts): MaskParts) -> PyResult<Mask> {
     let mask = Mask::from_counts(Size::new(width, height), &counts);
     mask.map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-/// Class numbers, whose own names are noted.
-fn class_ids(ids: &[i64], names: Vec<String>, noted: &mut BTreeMap<u32, String>) -> PyResult<Vec<u32>> {
-    let ids = ids.iter().map(|&id| class_id(id)).collect::<PyResult<Vec<_>>>()?;
-    noted.extend(ids.iter().copied().zip(names));
-    Ok(ids)
 }
 
 /// As far as all formats of results count.

@@ -206,7 +206,7 @@ impl Model {
         &self.loaded.runtime().provider
     }
 
-    /// The kind of detector that was recognised; None for any other model.
+    /// The family of models that was recognised; None where none was.
     #[getter]
     fn task(&self) -> Option<String> {
         self.plan.as_ref().ok().map(|plan| plan.family().to_owned())
@@ -220,6 +220,12 @@ impl Model {
             names.set_item(id, name)?;
         }
         Ok(names)
+    }
+
+    /// The names of its detections' keypoints, in their order; numbers where it has no names, empty where it gives none.
+    #[getter]
+    fn keypoint_names(&self) -> Vec<String> {
+        self.plan.as_ref().map(|plan| plan.keypoint_names().to_vec()).unwrap_or_default()
     }
 
     /// What the model file says about itself: inputs, outputs, metadata.

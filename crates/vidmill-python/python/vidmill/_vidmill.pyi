@@ -220,10 +220,13 @@ class Model:
         """The execution provider that runs the model."""
     @property
     def task(self) -> str | None:
-        """The kind of detector that was recognised; None for any other model."""
+        """The family of models that was recognised; None where none was."""
     @property
     def names(self) -> dict[int, str]:
         """Class names by class number."""
+    @property
+    def keypoint_names(self) -> list[str]:
+        """The names of its detections' keypoints, in their order; numbers where it has no names, empty where it gives none."""
     @property
     def info(self) -> dict[str, Any]:
         """What the model file says about itself: inputs, outputs, metadata."""
