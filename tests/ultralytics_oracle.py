@@ -5,7 +5,9 @@ Reads lines `{"do": ..., "shape": [...], "dtype": "...", ...}`, each followed by
 detect      the array is a raw output, with "family", "nc", "conf", "iou", "input": [h, w], "frame": [h, w]; the answer is a line
             of `[[x1, y1, x2, y2, confidence, class], ...]` in pixels of the frame, best first
 suppress    the array is `[n, 6]` of such rows, with "iou"; the answer is a line of those that torchvision keeps
-summary     the array is `[n, 6]` of such rows, with "names"; the answer is a line of what `Results.summary()` makes of them
+summary     the array is `[n, 6]` of such rows ([n, 7] with tracks before the confidence), with "names", and perhaps "frame": [h, w],
+            "masks" and "keypoints" as lists; or the array is `[n, 7]` of oriented boxes, with "obb": true; or it is the "probs" of
+            classes, or the "semantic" class of each pixel; the answer is a line of what `Results.summary()` makes of them
 letterbox   the array is a picture, with "to": [h, w]; the answer is a line `{"shape": [...]}` and the picture's bytes
 """
 
@@ -50,9 +52,16 @@ def suppressed(request, rows):
     return rows[torchvision.ops.batched_nms(rows[:, :4], rows[:, 4], rows[:, 5], request["iou"])].tolist()
 
 
-def summary(request, rows):
+def summary(request, array):
     names = dict(enumerate(request["names"]))
-    return Results(np.zeros((8, 8, 3), np.uint8), "", names, boxes=torch.from_numpy(rows.astype(np.float32))).summary()
+    array = torch.from_numpy(array.astype(np.float32))
+    kind = next((kind for kind in ("obb", "probs", "semantic") if request.get(kind)), "boxes")
+    given = {"semantic_mask" if kind == "semantic" else kind: array}
+    if request.get("masks"):
+        given["masks"] = torch.tensor(request["masks"], dtype=torch.uint8)
+    if request.get("keypoints"):
+        given["keypoints"] = torch.tensor(request["keypoints"])
+    return Results(np.zeros((*request.get("frame", (8, 8)), 3), np.uint8), "", names, **given).summary()
 
 
 def answer(request, array):

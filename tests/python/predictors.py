@@ -148,7 +148,7 @@ class Wrong:
     input = BATCH
 
     def predict(self, batch):
-        names = {"np": np, "batch": batch, "n": len(batch), "boxes": boxes}
+        names = {"np": np, "vidmill": vidmill, "batch": batch, "n": len(batch), "boxes": boxes}
         return eval(os.environ["TEST_RESULT"], names)
 
 
@@ -180,3 +180,68 @@ class Fixed:
     def predict(self, batch):
         assert batch.shape == (3, 3, 160, 160)
         return batch.mean(axis=(1, 2, 3))
+
+
+class Everything:
+    """All that a record may hold, in pixels of the input: 320 x 320, of which pictures of 640 x 272 fill rows 92 to 228."""
+
+    names = ("cat", "dog", "cow")
+    input = vidmill.Input(size=(320, 320), dtype="uint8", layout="nhwc")
+
+    @staticmethod
+    def detections():
+        masks = np.zeros((2, 320, 320), bool)
+        masks[0, 92:102, 0:20] = True
+        masks[1, 150:190, 100:130] = np.tri(40, 30, dtype=bool)
+        inner = vidmill.Detections([[20, 100, 30, 110]], [0.125], [1], text=["AB 12"], text_confidence=[0.75])
+        return vidmill.Detections(
+            xyxy=[[0, 92, 160, 160], [100, 150, 130, 190]],
+            confidence=[0.5, 0.75],
+            class_id=[2, 0],
+            corners=[[[0, 92], [160, 92], [160, 160], [0, 160]], [[100, 150], [130, 152], [130, 190], [98, 188]]],
+            keypoints=[[[5, 95, 0.5], [300, 92, 0.1]], [[110, 160, 1.0], [120, 170, 0.25]]],
+            masks=masks,
+            classes=[vidmill.Classes([0.75, 0.25], [1, 7], ["dog", "red"]), None],
+            text=[None, "7"],
+            text_confidence=[np.nan, 0.5],
+            embedding=[[0.5, -0.1, 3.0], [1, 2, np.nan]],
+            detections=[inner, None],
+            regions=[None, vidmill.Regions([1], masks[1:])],
+            outputs=[{"a": np.float32(0.1)}, None],
+        )
+
+    def predict(self, batch):
+        sky = np.zeros((320, 320), bool)
+        sky[:160] = True
+        whole = vidmill.Found(
+            detections=self.detections(),
+            classes=vidmill.Classes([0.9, 0.1], [1, 0]),
+            masks=vidmill.Regions([0, 9], np.stack([sky, ~sky]), ["sky", "road"]),
+            text="STOP",
+            text_confidence=0.3,
+            embedding=np.array([0.1, 0.2], np.float32),
+            outputs=[1, None],
+        )
+        return [whole] * len(batch)
+
+
+class Kinds:
+    """One kind of result after the other, as TEST_RESULT names it."""
+
+    input = BATCH
+
+    def predict(self, batch):
+        masks = np.ones((1, 160, 160), bool)
+        kinds = {
+            "classes": vidmill.Classes([0.75, 0.2], [3, 1], ["car", "dog"]),
+            "masks": vidmill.Regions([3], masks),
+            "text": vidmill.Found(text="STOP", text_confidence=0.5),
+            "embedding": vidmill.Found(embedding=np.arange(3, dtype=np.float32)),
+            "mask": vidmill.Detections([[0, 0, 160, 160]], [0.5], [3], masks=masks),
+            "keypoints": vidmill.Detections([[0, 0, 160, 160]], [0.5], [3], keypoints=[[[1, 2], [80, 80]]]),
+            "supervision": types.SimpleNamespace(
+                xyxy=np.array([[0, 0, 160, 160.0]]), confidence=None, class_id=None, mask=masks, tracker_id=None,
+                data={"class_name": ["car"], "xyxyxyxy": np.array([[[0, 0], [160, 0], [160, 160], [0, 160.0]]])},
+            ),
+        }  # fmt: skip
+        return [kinds[os.environ["TEST_RESULT"]]] * len(batch)

@@ -30,7 +30,7 @@ def test_users_make_them_of_lists_and_arrays(found):
         xyxy=found.xyxy.tolist(), confidence=found.confidence.tolist(), class_id=found.class_id.tolist(), class_name=found.class_name.tolist()
     )
     assert made == found
-    assert [getattr(made, field.name).dtype for field in dataclasses.fields(made)][:3] == [np.float32, np.float32, np.int64]
+    assert [getattr(made, field.name).dtype for field in dataclasses.fields(made)[:3]] == [np.float32, np.float32, np.int64]
     as_floats = vidmill.Detections(found.xyxy.astype(float), found.confidence.astype(float), found.class_id.astype(float), found.class_name)
     assert as_floats == found
     same = vidmill.Detections(found.xyxy, found.confidence, found.class_id, found.class_name)

@@ -1,17 +1,24 @@
 //! Models that run in Python, in worker processes: the native side of `vidmill._worker`.
 
 use numpy::{
-    IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods,
+    IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn,
+    PyUntypedArrayMethods,
 };
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use vidmill::image::Rect;
-use vidmill::infer::{Description, Detection, Found, Outputs, TensorInfo, TensorView};
+use pyo3::types::PyDict;
+use vidmill::image::{Mask, Rect, Size};
+use vidmill::infer::{
+    Class, Description, Detection, Found, Keypoint, Outputs, Region, TensorInfo, TensorView, Text,
+};
 use vidmill::pool::Input;
 use vidmill::predictor::{ForeignModel, FramePredictor, Order, Predicted};
 
 use crate::arguments::from_json;
 use crate::buffer::{View, are_looked_at};
 use crate::command::{end_if_forked, number};
+use crate::found;
 
 /// Serves as a worker process; returns its exit code. `build` makes a `vidmill._worker.Serving` of an order.
 #[pyfunction]
@@ -21,11 +28,6 @@ pub fn serve_predictor(py: Python<'_>, build: Py<PyAny>) -> u8 {
 
 /// A `vidmill._worker.Serving`.
 struct Foreign(Py<PyAny>);
-
-/// What `Serving.predict` gives of a frame: boxes, confidences, class numbers and names of detections; other outputs as JSON.
-type FrameParts<'py> = (Option<DetectionParts<'py>>, Option<String>);
-type DetectionParts<'py> =
-    (PyReadonlyArray2<'py, f32>, PyReadonlyArray1<'py, f32>, PyReadonlyArray1<'py, i64>, Vec<String>);
 
 impl Foreign {
     fn build(build: &Py<PyAny>, order: &Order) -> Result<Self, String> {
@@ -90,9 +92,9 @@ impl Foreign {
         let mut found = Vec::with_capacity(frames);
         for frame in predicted.try_iter()? {
             let frame = frame?;
-            found.push(match frame.extract::<String>() {
-                Ok(error) => Err(error),
-                Err(_) => of_parts(frame.extract::<FrameParts<'_>>()?),
+            found.push(match frame.cast::<PyDict>() {
+                Ok(parts) => found_of(parts).map_err(|error| error.value(py).to_string()),
+                Err(_) => Err(frame.extract()?),
             });
         }
         take(Predicted::Frames(found));
@@ -100,22 +102,97 @@ impl Foreign {
     }
 }
 
-fn of_parts((detections, outputs): FrameParts<'_>) -> Result<Found, String> {
-    let Some((boxes, confidences, classes, names)) = detections else {
-        return Ok(Found { outputs, ..Found::default() });
-    };
-    let (boxes, confidences, classes) = (boxes.as_array(), confidences.as_array(), classes.as_array());
-    let rows = boxes.rows().into_iter().zip(&confidences).zip(&classes);
-    let detections = rows.map(|((row, &confidence), &class)| {
-        let rect = Rect { x1: row[0], y1: row[1], x2: row[2], y2: row[3] };
-        // As far as all formats of results count.
-        let class_id = i32::try_from(class).ok().and_then(|class| u32::try_from(class).ok());
-        let class_id =
-            class_id.ok_or_else(|| format!("class_id holds {class}: 0 to {} are class numbers", i32::MAX))?;
-        Ok(Detection::new(rect, confidence, class_id))
-    });
-    let detections = Some(detections.collect::<Result<_, String>>()?);
-    Ok(Found { detections, names, outputs, ..Found::default() })
+/// What was found, of `vidmill._worker.Parts`.
+fn found_of(parts: &Bound<'_, PyDict>) -> PyResult<Found> {
+    let mut found = Found { outputs: part(parts, "outputs")?, ..Found::default() };
+    if let Some(detections) = part::<Bound<'_, PyDict>>(parts, "detections")? {
+        found.names = part(&detections, "names")?.unwrap_or_default();
+        found.detections = Some(detections_of(&detections)?);
+    }
+    if let Some((ids, sure, names)) =
+        part::<(Vec<i64>, PyReadonlyArray1<'_, f32>, Vec<String>)>(parts, "classes")?
+    {
+        let ids = ids.into_iter().map(class_id).collect::<PyResult<Vec<_>>>()?;
+        found.class_names = names;
+        let classes = ids.into_iter().zip(sure.as_array());
+        let class = |(class_id, &confidence)| Class { class_id, confidence };
+        found.classes = Some(classes.map(class).collect());
+    }
+    if let Some((ids, masks, names)) = part::<(Vec<i64>, Vec<MaskParts>, Vec<String>)>(parts, "regions")? {
+        let ids = ids.into_iter().map(class_id).collect::<PyResult<Vec<_>>>()?;
+        found.region_names = names;
+        let region = |(class_id, mask)| Ok::<_, PyErr>(Region { class_id, mask: mask_of(mask)? });
+        found.regions = Some(ids.into_iter().zip(masks).map(region).collect::<Result<_, _>>()?);
+    }
+    if let Some((text, confidence)) = part(parts, "text")? {
+        found.text = Some(Text { text, confidence });
+    }
+    if let Some(vector) = part::<PyReadonlyArray1<'_, f32>>(parts, "embedding")? {
+        found.embedding = Some(vector.as_slice()?.to_vec());
+    }
+    Ok(found)
+}
+
+/// Height, width, and COCO's compressed counts.
+type MaskParts = (u32, u32, String);
+
+fn part<'py, T: FromPyObjectOwned<'py>>(parts: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>> {
+    parts.get_item(name)?.map(|part| part.extract().map_err(Into::into)).transpose()
+}
+
+fn detections_of(parts: &Bound<'_, PyDict>) -> PyResult<Vec<Detection>> {
+    let missing = |name| PyValueError::new_err(format!("detections without {name}"));
+    let boxes: PyReadonlyArray2<'_, f32> = part(parts, "xyxy")?.ok_or_else(|| missing("xyxy"))?;
+    let sure: PyReadonlyArray1<'_, f32> = part(parts, "confidence")?.ok_or_else(|| missing("confidence"))?;
+    let ids: PyReadonlyArray1<'_, i64> = part(parts, "class_id")?.ok_or_else(|| missing("class_id"))?;
+    let ids = ids.as_slice()?.iter().map(|&id| class_id(id)).collect::<PyResult<Vec<_>>>()?;
+    let rows = boxes.as_array();
+    let rows = rows.rows().into_iter().zip(sure.as_array()).zip(ids);
+    let mut found: Vec<Detection> = rows
+        .map(|((row, &confidence), class_id)| {
+            let rect = Rect { x1: row[0], y1: row[1], x2: row[2], y2: row[3] };
+            Detection::new(rect, confidence, class_id)
+        })
+        .collect();
+    if let Some(corners) = part::<PyReadonlyArray3<'_, f32>>(parts, "corners")? {
+        for (detection, points) in found.iter_mut().zip(corners.as_array().outer_iter()) {
+            let corners = std::array::from_fn(|n| [points[[n, 0]], points[[n, 1]]]);
+            detection.corners = Some(corners).filter(|corners| !corners[0][0].is_nan());
+        }
+    }
+    if let Some(keypoints) = part::<PyReadonlyArray3<'_, f32>>(parts, "keypoints")? {
+        for (detection, points) in found.iter_mut().zip(keypoints.as_array().outer_iter()) {
+            // Some may have fewer points than others.
+            let there = points.outer_iter().take_while(|point| !point[0].is_nan());
+            let keypoint = |confidence: Option<&f32>| confidence.copied().filter(|sure| !sure.is_nan());
+            detection.keypoints = there
+                .map(|point| Keypoint { x: point[0], y: point[1], confidence: keypoint(point.get(2)) })
+                .collect();
+        }
+    }
+    if let Some(masks) = part::<Vec<Option<MaskParts>>>(parts, "masks")? {
+        for (detection, mask) in found.iter_mut().zip(masks) {
+            detection.mask = mask.map(mask_of).transpose()?;
+        }
+    }
+    if let Some(inside) = part::<Vec<Option<Bound<'_, PyDict>>>>(parts, "inside")? {
+        for (detection, inside) in found.iter_mut().zip(inside) {
+            detection.inside = inside.map(|inside| found_of(&inside).map(Box::new)).transpose()?;
+        }
+    }
+    Ok(found)
+}
+
+fn mask_of((height, width, counts): MaskParts) -> PyResult<Mask> {
+    let mask = Mask::from_counts(Size::new(width, height), &counts);
+    mask.map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// As far as all formats of results count.
+fn class_id(id: i64) -> PyResult<u32> {
+    let class_id = i32::try_from(id).ok().and_then(|id| u32::try_from(id).ok());
+    let wrong = || format!("class_id holds {id}: 0 to {} are class numbers", i32::MAX);
+    class_id.ok_or_else(|| PyValueError::new_err(wrong()))
 }
 
 /// 32-bit floats as the shortest numbers that read back as the same.
@@ -124,9 +201,7 @@ pub fn shortest<'py>(
     py: Python<'py>,
     numbers: PyReadonlyArray1<'py, f32>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    // What `Debug` writes, `parse` reads.
-    let read = |number: &f32| format!("{number:?}").parse().unwrap_or(f64::from(*number));
-    let numbers: Vec<f64> = numbers.as_slice()?.iter().map(read).collect();
+    let numbers: Vec<f64> = numbers.as_slice()?.iter().map(|number| found::shortest(*number)).collect();
     Ok(numbers.into_pyarray(py))
 }
 

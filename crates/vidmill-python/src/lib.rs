@@ -10,6 +10,7 @@ mod command;
 mod cursor;
 mod error;
 mod foreign;
+mod found;
 mod frame;
 mod frames;
 mod model;
@@ -34,6 +35,8 @@ mod _vidmill {
     };
     #[pymodule_export]
     use crate::foreign::{serve_predictor, shortest};
+    #[pymodule_export]
+    use crate::found::{check_mask, decode_mask, encode_mask, mask_area};
     #[pymodule_export]
     use crate::frame::Frame;
     #[pymodule_export]

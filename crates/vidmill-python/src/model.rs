@@ -11,11 +11,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vidmill::image::{ColorSpec, ElementType, Geometry, PixelFormat, Planes, Preprocess, Rotation, Size};
 use vidmill::infer::{
-    Batch, Detection, Element, LoadOptions, Model as Loaded, TaskOptions, TaskPlan, TensorPredictor,
+    Batch, Element, Found, LoadOptions, Model as Loaded, TaskOptions, TaskPlan, TensorPredictor,
 };
+use vidmill::record;
 
 use crate::arguments;
 use crate::error::{Failure, of_image};
+use crate::found;
 use crate::frame::Frame;
 use crate::pixels::Format;
 
@@ -161,18 +163,29 @@ impl Model {
         format: &str,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let plan = self.plan()?;
-        let order = format.parse::<Format>()?;
-        let mut arrays = Vec::new();
-        for (number, image) in images.try_iter()?.enumerate() {
-            arrays.push(picture(&image?, order).map_err(|error| in_image(py, number, error))?);
+        if !plan.task().gives_detections() {
+            let reason = format!("the model's task is {}, which gives no detections: call find", plan.task());
+            return Err(Failure::NotADetector(reason).into());
         }
-        let mut lent = Vec::with_capacity(arrays.len());
-        for (array, order) in &arrays {
-            lent.push(lend(array.shape(), array.as_slice()?, *order)?);
-        }
-        let found = py.detach(|| self.find(plan, &lent))?;
-        let class = py.import("vidmill._detections")?.getattr("Detections")?;
-        found.iter().map(|found| detections(&class, found, plan)).collect()
+        let found = self.find_in(py, plan, images, format)?;
+        found.into_iter().map(|found| found::detections(py, found.detections.unwrap_or_default())).collect()
+    }
+
+    /// Whatever the model finds in each image, as `vidmill.Found`; places are in pixels of each.
+    ///
+    ///     >>> model = vidmill.load("yolov8n.onnx", device="cpu")
+    ///     >>> [found] = model.find([np.full((80, 60), 255, np.uint8)])
+    ///     >>> len(found.detections), found.classes
+    ///     (2, None)
+    #[pyo3(signature = (images, *, format="rgb"))]
+    fn find<'py>(
+        &self,
+        py: Python<'py>,
+        images: &Bound<'py, PyAny>,
+        format: &str,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let found = self.find_in(py, self.plan()?, images, format)?;
+        found.into_iter().map(|found| found::found(py, found)).collect()
     }
 
     /// The file.
@@ -193,7 +206,7 @@ impl Model {
         &self.loaded.runtime().provider
     }
 
-    /// The kind of detector that was recognised; None for any other model.
+    /// The family of models that was recognised; None where none was.
     #[getter]
     fn task(&self) -> Option<String> {
         self.plan.as_ref().ok().map(|plan| plan.family().to_owned())
@@ -207,6 +220,12 @@ impl Model {
             names.set_item(id, name)?;
         }
         Ok(names)
+    }
+
+    /// The names of its detections' keypoints, in their order; numbers where it has no names, empty where it gives none.
+    #[getter]
+    fn keypoint_names(&self) -> Vec<String> {
+        self.plan.as_ref().map(|plan| plan.keypoint_names().to_vec()).unwrap_or_default()
     }
 
     /// What the model file says about itself: inputs, outputs, metadata.
@@ -230,11 +249,7 @@ impl Model {
 impl Model {
     fn plan(&self) -> PyResult<&TaskPlan> {
         match &self.plan {
-            Ok(plan) if plan.task().gives_detections() => Ok(plan),
-            Ok(_) => {
-                Err(Failure::NotADetector("task=\"outputs\" gives outputs as they are: call predict".into())
-                    .into())
-            }
+            Ok(plan) => Ok(plan),
             Err(reason) => Err(Failure::NotADetector(reason.clone()).into()),
         }
     }
@@ -265,8 +280,35 @@ impl Model {
         Ok(own.collect())
     }
 
-    /// Detections of each picture. Batches are as many as the model takes at once.
-    fn find(&self, plan: &TaskPlan, pictures: &[Lent<'_>]) -> Result<Vec<Vec<Detection>>, Failure> {
+    /// What is in each of Python's images, under the names of the plan.
+    fn find_in<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &TaskPlan,
+        images: &Bound<'py, PyAny>,
+        format: &str,
+    ) -> PyResult<Vec<record::Found>> {
+        let order = format.parse::<Format>()?;
+        let mut arrays = Vec::new();
+        for (number, image) in images.try_iter()?.enumerate() {
+            arrays.push(picture(&image?, order).map_err(|error| in_image(py, number, error))?);
+        }
+        let mut lent = Vec::with_capacity(arrays.len());
+        for (array, order) in &arrays {
+            lent.push(lend(array.shape(), array.as_slice()?, *order)?);
+        }
+        let found = py.detach(|| {
+            let named = |(number, found)| {
+                let named = vidmill::named(found, plan.labels());
+                named.map_err(|error| Failure::Image(number, format!("its outputs are not JSON: {error}")))
+            };
+            self.find_all(plan, &lent)?.into_iter().enumerate().map(named).collect::<Result<_, Failure>>()
+        });
+        Ok(found?)
+    }
+
+    /// What is in each picture. Batches are as many as the model takes at once.
+    fn find_all(&self, plan: &TaskPlan, pictures: &[Lent<'_>]) -> Result<Vec<Found>, Failure> {
         let on_cpu = self.loaded.runtime().is_on_cpu();
         let batch = match plan.batch() {
             Batch::Fixed(batch) => batch,
@@ -289,8 +331,7 @@ impl Model {
             let bytes = &bytemuck::cast_slice::<u64, u8>(input)[..count * spec.item_bytes()];
             let outputs = tensors.run(spec.element, &shape, bytes)?;
             for (item, geometry) in geometries.iter().enumerate() {
-                let seen = plan.decode(&outputs, item, geometry).map_err(of_image(first + item))?;
-                found.push(seen.detections.unwrap_or_default());
+                found.push(plan.decode(&outputs, item, geometry).map_err(of_image(first + item))?);
             }
         }
         Ok(found)
@@ -407,33 +448,4 @@ fn in_image(py: Python<'_>, number: usize, error: PyErr) -> PyErr {
     // Without the note the exception still says what is wrong.
     let _ = error.value(py).call_method1("add_note", (format!("image {number}"),));
     error
-}
-
-/// Detections as arrays.
-pub fn detections<'py>(
-    class: &Bound<'py, PyAny>,
-    found: &[Detection],
-    plan: &TaskPlan,
-) -> PyResult<Bound<'py, PyAny>> {
-    let boxes = found.iter().flat_map(|d| [d.rect.x1, d.rect.y1, d.rect.x2, d.rect.y2]).collect();
-    let confidences = found.iter().map(|d| d.confidence).collect();
-    let ids: Vec<i64> = found.iter().map(|d| i64::from(d.class_id)).collect();
-    let names = found.iter().map(|d| plan.labels().name(d.class_id).into_owned()).collect();
-    arrays(class, boxes, confidences, ids, names)
-}
-
-/// The arrays of `vidmill.Detections`.
-pub fn arrays<'py>(
-    class: &Bound<'py, PyAny>,
-    boxes: Vec<f32>,
-    confidences: Vec<f32>,
-    ids: Vec<i64>,
-    names: Vec<String>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = class.py();
-    let count = confidences.len();
-    let names = py.import("numpy")?.call_method1("array", (names, "str"))?;
-    let boxes = boxes.into_pyarray(py).reshape([count, 4])?;
-    // Without the checks that a user's arrays need.
-    class.call_method1("_of", (boxes, confidences.into_pyarray(py), ids.into_pyarray(py), names))
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use vidmill::record::{Detection, Outcome, Record};
+use vidmill::record::{Outcome, Record};
 use vidmill::{Manifest, Progress, RunError, Stop, sink};
 
 use crate::arguments;
 use crate::command;
 use crate::error::Failure;
-use crate::model;
+use crate::found;
 
 /// How long the interpreter waits before it may look for signals.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -260,13 +260,7 @@ fn result(py: Python<'_>, record: Record) -> PyResult<Bound<'_, PyAny>> {
     let further = PyDict::new(py);
     let status = match outcome {
         Outcome::Ok(found) => {
-            if let Some(detections) = found.detections {
-                further.set_item("detections", arrays(py, &detections)?)?;
-            }
-            if let Some(outputs) = found.outputs {
-                further
-                    .set_item("outputs", py.import("json")?.call_method1("loads", (outputs.as_str(),))?)?;
-            }
+            found::put(&further, found)?;
             "ok"
         }
         Outcome::Failed { error, attempts } => {
@@ -280,13 +274,4 @@ fn result(py: Python<'_>, record: Record) -> PyResult<Bound<'_, PyAny>> {
         }
     };
     class.call((source.as_ref(), frame, pts, time, status), Some(&further))
-}
-
-fn arrays<'py>(py: Python<'py>, detections: &[Detection]) -> PyResult<Bound<'py, PyAny>> {
-    let boxes = detections.iter().flat_map(|d| d.xyxy).collect();
-    let confidences = detections.iter().map(|d| d.confidence).collect();
-    let ids = detections.iter().map(|d| i64::from(d.class_id)).collect();
-    let names = detections.iter().map(|d| d.class.to_string()).collect();
-    let class = py.import("vidmill._detections")?.getattr("Detections")?;
-    model::arrays(&class, boxes, confidences, ids, names)
 }

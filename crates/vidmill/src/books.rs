@@ -349,6 +349,14 @@ impl Books {
     }
 }
 
+/// What was found as a record has it, for whoever runs a model without a run.
+///
+/// # Errors
+/// When its outputs are not JSON.
+pub fn named(found: infer::Found, labels: &Labels) -> Result<record::Found, serde_json::Error> {
+    Names { labels: labels.clone(), known: BTreeMap::new() }.name(found)
+}
+
 /// Class names, each made once.
 struct Names {
     labels: Labels,
@@ -359,6 +367,10 @@ impl Names {
     fn of(&mut self, class_id: u32) -> Arc<str> {
         let name = || self.labels.name(class_id).into();
         Arc::clone(self.known.entry(class_id).or_insert_with(name))
+    }
+
+    fn own_or_of(&mut self, own: Option<String>, class_id: u32) -> Arc<str> {
+        own.map_or_else(|| self.of(class_id), Arc::from)
     }
 
     /// What was found as the record has it.
@@ -372,26 +384,33 @@ impl Names {
     }
 
     fn name(&mut self, found: infer::Found) -> Result<record::Found, serde_json::Error> {
-        let infer::Found { detections, names, class_names, classes, regions, text, embedding, outputs } =
-            found;
+        let infer::Found {
+            detections,
+            names,
+            class_names,
+            region_names,
+            classes,
+            regions,
+            text,
+            embedding,
+            outputs,
+        } = found;
         let mut own = names.into_iter();
         let named = |all: Vec<infer::Detection>| {
             all.into_iter().map(|detection| self.detection(detection, own.next())).collect::<Result<_, _>>()
         };
         let detections = detections.map(named).transpose()?;
-        let mut name = |class_id| match class_names.get(&class_id) {
-            Some(own) => own.as_str().into(),
-            None => self.of(class_id),
-        };
+        let mut own = class_names.into_iter();
         let mut class = |infer::Class { class_id, confidence }| record::Class {
             class_id,
-            class: name(class_id),
+            class: self.own_or_of(own.next(), class_id),
             confidence,
         };
         let classes = classes.map(|all| all.into_iter().map(&mut class).collect());
+        let mut own = region_names.into_iter();
         let mut region = |infer::Region { class_id, mask }| record::Region {
             class_id,
-            class: name(class_id),
+            class: self.own_or_of(own.next(), class_id),
             mask: Rle(mask),
         };
         let masks = regions.map(|all| all.into_iter().map(&mut region).collect());
@@ -406,7 +425,7 @@ impl Names {
         own_name: Option<String>,
     ) -> Result<record::Detection, serde_json::Error> {
         let vidmill_image::Rect { x1, y1, x2, y2 } = found.rect;
-        let class = own_name.map_or_else(|| self.of(found.class_id), Arc::from);
+        let class = self.own_or_of(own_name, found.class_id);
         let keypoint = |point: &infer::Keypoint| match point.confidence {
             Some(confidence) => record::Keypoint::Sure([point.x, point.y, confidence]),
             None => record::Keypoint::Plain([point.x, point.y]),

@@ -27,6 +27,7 @@ pub mod track;
 mod usage;
 mod worker;
 
+pub use books::named;
 pub use checkpoint::{Checkpoint, Mark};
 pub use engine::{describe_foreign, serve_foreign, serve_worker};
 pub use error::RunError;

@@ -1,7 +1,5 @@
 //! What was found in a frame.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use vidmill_image::{Mask, Rect};
 
@@ -13,8 +11,10 @@ pub struct Found {
     /// A class name for each detection, where they have names of their own; empty where [`TaskPlan::labels`](super::TaskPlan::labels)
     /// has them.
     pub names: Vec<String>,
-    /// Names that numbers of `classes` and `regions` have of their own; the others are in [`TaskPlan::labels`](super::TaskPlan::labels).
-    pub class_names: BTreeMap<u32, String>,
+    /// The same for each of `classes`.
+    pub class_names: Vec<String>,
+    /// The same for each of `regions`.
+    pub region_names: Vec<String>,
     /// What it is as a whole: classes by falling confidence.
     pub classes: Option<Vec<Class>>,
     /// Which class each pixel belongs to: one mask for each class that is there, by rising class number.

@@ -6,9 +6,12 @@
 """
 
 from vidmill._batched import batched, run_inference
+from vidmill._classes import Classes, Regions
 from vidmill._detections import Detections
+from vidmill._found import Found
 from vidmill._frames import frames
 from vidmill._input import Input
+from vidmill._masks import RLE, Masks
 from vidmill._pool import Pool, RemoteTraceback
 from vidmill._predictor import Predictor, load
 from vidmill._run import Result, run
@@ -32,16 +35,21 @@ from vidmill._vidmill import (
 )
 
 __all__ = [
+    "RLE",
+    "Classes",
     "Detections",
     "Error",
+    "Found",
     "Frame",
     "Frames",
     "Input",
+    "Masks",
     "MediaError",
     "Model",
     "ModelError",
     "Pool",
     "Predictor",
+    "Regions",
     "RemoteTraceback",
     "Result",
     "Run",

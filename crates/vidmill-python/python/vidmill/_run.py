@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vidmill._classes import Classes, Regions
 from vidmill._detections import Detections
+from vidmill._found import all_same, keys_of
 from vidmill._progress import Progress, bar_for
 from vidmill._types import Rate, StrPath, Time
 from vidmill._vidmill import Run
@@ -56,7 +61,20 @@ class Result:
     reason: str | None = None
     """With "dropped": why."""
     outputs: Any = None
-    """With "ok": what a model gives that is no detections."""
+    """With "ok": what a model gives that vidmill does not decode."""
+    classes: Classes | None = None
+    """With "ok": what the frame is as a whole."""
+    masks: Regions | None = None
+    """With "ok": which pixels belong to which class."""
+    text: str | None = None
+    """With "ok": what the frame reads."""
+    text_confidence: float | None = None
+    """How sure the text is, 0 to 1."""
+    embedding: NDArray[np.float32] | None = None
+    """With "ok": the frame as a vector: [d]."""
+
+    def __eq__(self, other: object) -> bool:
+        return all_same(self, other) if isinstance(other, Result) else NotImplemented
 
     def to_dict(self) -> dict[str, Any]:
         """The record, as json.loads of the command's line gives it.
@@ -71,12 +89,8 @@ class Result:
             "time": self.time,
             "status": self.status,
         }
-        if self.detections is not None:
-            record["detections"] = self.detections.to_dicts()
-        if self.outputs is not None:
-            record["outputs"] = self.outputs
         further = {"error": self.error, "attempts": self.attempts, "reason": self.reason}
-        return record | {key: value for key, value in further.items() if value is not None}
+        return record | keys_of(self) | {key: value for key, value in further.items() if value is not None}
 
     def to_json(self) -> str:
         """The record as JSON text.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidmill._detections import Detections
+from vidmill._table import ORDER, arrow_columns, pandas_column
 
 if TYPE_CHECKING:
     import pandas
@@ -20,7 +21,8 @@ _CHUNK = 4096
 
 
 def to_arrow(results: "Iterable[Result]") -> "pyarrow.Table":
-    """Results as one table of Arrow's, one row a detection: source, frame, pts, time, x1, y1, x2, y2, confidence, class_id, class.
+    """Results as one table of Arrow's, one row a detection: source, frame, pts, time, x1, y1, x2, y2, confidence, class_id, class, and
+    what else they have (track_id, corners, keypoints, mask, ...; docs/RECORD.md tells the Parquet file's types, which these are).
 
         >>> with vidmill.run("street.mp4", "yolov8n.onnx", every=50) as run:
         ...     table = vidmill.to_arrow(run)
@@ -44,14 +46,20 @@ def to_arrow(results: "Iterable[Result]") -> "pyarrow.Table":
         ]
     )
 
-    def batch(columns: dict[str, NDArray[Any]]) -> "pyarrow.RecordBatch":
+    def table(columns: dict[str, Any], further: dict[str, list[Any]]) -> "pyarrow.Table":
         missing = {name: columns.pop(f"no {name}") for name in ("pts", "time")}
         arrays = [
             pyarrow.array(columns[field.name], field.type, mask=missing.get(field.name)) for field in schema
         ]
-        return pyarrow.record_batch(arrays, schema=schema)
+        made = pyarrow.table(arrays, schema=schema)
+        for name, column in arrow_columns(further).items():
+            made = made.append_column(name, column)
+        return made
 
-    return pyarrow.Table.from_batches((batch(columns) for columns in _chunks(results)), schema)
+    # Not all results have the same.
+    tables = [table(*chunk) for chunk in _chunks(results)]
+    joined = pyarrow.concat_tables(tables, promote_options="default")
+    return joined.select([*schema.names, *(name for name in ORDER if name in joined.column_names)])
 
 
 def to_pandas(results: "Iterable[Result]") -> "pandas.DataFrame":
@@ -69,11 +77,20 @@ def to_pandas(results: "Iterable[Result]") -> "pandas.DataFrame":
         columns["pts"] = pandas.arrays.IntegerArray(columns["pts"], columns.pop("no pts"))
         return pandas.DataFrame(columns)
 
-    return pandas.concat([frame(columns) for columns in _chunks(results)], ignore_index=True)
+    chunks = [(frame(columns), further) for columns, further in _chunks(results)]
+    for name in ORDER:
+        if any(name in further for _, further in chunks):
+            for table, further in chunks:
+                table[name] = pandas_column(name, further.get(name) or [None] * len(table))
+    return pandas.concat([table for table, _ in chunks], ignore_index=True)
 
 
-def _chunks(results: "Iterable[Result]") -> Iterator[dict[str, NDArray[Any]]]:
-    """The columns of so many results at a time, and masks of what is missing; at least one chunk, so that types are known."""
+_Chunk = tuple[dict[str, NDArray[Any]], dict[str, list[Any]]]
+
+
+def _chunks(results: "Iterable[Result]") -> Iterator[_Chunk]:
+    """The columns of so many results at a time, and masks of what is missing; then those that not all detections have. At least one
+    chunk, so that types are known."""
     results = iter(results)
     chunk = list(islice(results, _CHUNK))
     yield _columns(chunk)
@@ -81,7 +98,7 @@ def _chunks(results: "Iterable[Result]") -> Iterator[dict[str, NDArray[Any]]]:
         yield _columns(chunk)
 
 
-def _columns(results: "list[Result]") -> dict[str, NDArray[Any]]:
+def _columns(results: "list[Result]") -> _Chunk:
     found = [(result, result.detections) for result in results if result.detections]
     counts = [len(detections) for _, detections in found]
 
@@ -97,10 +114,12 @@ def _columns(results: "list[Result]") -> dict[str, NDArray[Any]]:
         "no pts": of_frames([result.pts is None for result in frames], np.bool_),
         "no time": of_frames([result.time is None for result in frames], np.bool_),
     }
-    return columns | _joined([detections for _, detections in found])._columns()
+    parts = [detections for _, detections in found]
+    return columns | _joined(parts)._columns(), _further(parts)
 
 
 def _joined(parts: list[Detections]) -> Detections:
+    """What all detections have, end to end."""
     if not parts:
         return Detections([], [], [])
     return Detections._of(
@@ -109,3 +128,11 @@ def _joined(parts: list[Detections]) -> Detections:
         np.concatenate([part.class_id for part in parts]),
         np.concatenate([part.class_name for part in parts]),
     )
+
+
+def _further(parts: list[Detections]) -> dict[str, list[Any]]:
+    """The rest."""
+    columns = [part._further() for part in parts]
+    names = [name for name in ORDER if any(name in further for further in columns)]
+    rows = list(zip(parts, columns, strict=True))
+    return {name: [value for part, further in rows for value in further.get(name, [None] * len(part))] for name in names}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from vidmill._detections import Detections
+from vidmill._found import Found
 from vidmill._progress import Bar
 from vidmill._run import Result
 from vidmill._types import AnyArray, PixelFormat, Rate, StrPath, Time
@@ -32,7 +33,11 @@ __all__ = [
     "WorkerTimeout",
     "Workers",
     "__version__",
+    "check_mask",
     "command",
+    "decode_mask",
+    "encode_mask",
+    "mask_area",
     "need_memory",
     "runtime_library",
     "serve_pool",
@@ -201,6 +206,9 @@ class Model:
         """What is found in each image: uint8 [height, width, 3] in the order that `format` tells, [height, width] for grey, or a
         `Frame`, which knows its own; as NumPy's arrays, or as a batch may be. Images may differ in size; boxes are in pixels of
         each."""
+    def find(self, images: Iterable[AnyArray | Frame], *, format: Literal["rgb", "bgr"] = "rgb") -> list[Found]:
+        """Whatever the model finds in each image, which is given as to `detect`: detections, classes, masks, text, an embedding, or
+        its outputs as they are (task="outputs")."""
     @property
     def path(self) -> Path:
         """The file."""
@@ -212,10 +220,13 @@ class Model:
         """The execution provider that runs the model."""
     @property
     def task(self) -> str | None:
-        """The kind of detector that was recognised; None for any other model."""
+        """The family of models that was recognised; None where none was."""
     @property
     def names(self) -> dict[int, str]:
         """Class names by class number."""
+    @property
+    def keypoint_names(self) -> list[str]:
+        """The names of its detections' keypoints, in their order; numbers where it has no names, empty where it gives none."""
     @property
     def info(self) -> dict[str, Any]:
         """What the model file says about itself: inputs, outputs, metadata."""
@@ -290,7 +301,11 @@ class Workers:
     def process_ids(self) -> list[int]:
         """Those that run now."""
 
+def check_mask(height: int, width: int, counts: str) -> str: ...
 def command(arguments: Sequence[str]) -> int: ...
+def decode_mask(height: int, width: int, counts: str) -> NDArray[np.uint8]: ...
+def encode_mask(pixels: NDArray[np.uint8]) -> str: ...
+def mask_area(height: int, width: int, counts: str) -> int: ...
 def need_memory(bytes: int) -> None: ...
 def runtime_library() -> Path | None: ...
 def serve_pool(

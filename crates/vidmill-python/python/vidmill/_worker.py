@@ -18,10 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidmill import _vidmill
+from vidmill._classes import Classes, Regions
+from vidmill._detections import Detections
+from vidmill._found import Found
 from vidmill._input import Input
+from vidmill._masks import RLE, Masks, parts_of
 
 Tensors = list[tuple[str, NDArray[np.float32]]]
-Frame = str | tuple[Any, str | None]
+Parts = dict[str, Any]
+"""What was found, as the native side takes it: by the names of its own fields, what is there."""
+Frame = str | Parts
 Build = Callable[..., Any]
 
 building: str | None = None
@@ -234,7 +240,7 @@ def _array(value: Any) -> NDArray[Any]:
 
 def _split(result: Any, frames: int, batch: int) -> list[Any]:
     """One result for each frame."""
-    if result is None or isinstance(result, str | bytes | tuple) or _is_detections(result) or not hasattr(result, "__len__"):
+    if result is None or _is_of_one(result) or not hasattr(result, "__len__"):
         kind = "None" if result is None else f"a {type(result).__name__}"
         raise PredictorError(
             f"predict returned {kind}: return a list or an array with one result for each of the {frames} frames of the batch"
@@ -249,20 +255,69 @@ def _split(result: Any, frames: int, batch: int) -> list[Any]:
     return [result[n] for n in range(frames)]
 
 
+def _is_of_one(result: Any) -> bool:
+    """Whether it is one frame's, and not a batch's."""
+    return isinstance(result, str | bytes | tuple | Classes | Regions) or _is_detections(result)
+
+
 def _parts(item: Any) -> Frame:
     """A frame's result in the parts that the native side takes, or why there is none."""
     try:
-        detections, outputs = item, None
-        if isinstance(item, tuple) and len(item) == 2 and _is_detections(item[0]):
-            detections, outputs = item
-        if not _is_detections(detections):
-            detections, outputs = None, item
-        text = None if outputs is None else _json(outputs)
-        if detections is None and text in (None, "null"):
+        if isinstance(item, Found):
+            parts = _found_parts(item)
+        elif isinstance(item, Classes):
+            parts = _found_parts(Found(classes=item))
+        elif isinstance(item, Regions):
+            parts = _found_parts(Found(masks=item))
+        elif _is_detections(item):
+            parts = _found_parts(Found(detections=item))
+        elif _is_detections_and_more(item):
+            parts = _found_parts(Found(detections=item[0], outputs=item[1]))
+        else:
+            parts = _found_parts(Found(outputs=item))
+        if not parts or parts == {"outputs": "null"}:
             raise PredictorError("predict returned None for a frame: return vidmill.Detections, or any JSON value")
-        return (None if detections is None else _detection_parts(detections)), text
+        return parts
     except PredictorError as error:
         return str(error)
+
+
+def _is_detections_and_more(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and _is_detections(item[0])
+
+
+def _found_parts(found: Found) -> Parts:
+    parts: Parts = {}
+    if found.detections is not None:
+        parts["detections"] = _detection_parts(found.detections)
+    if found.classes is not None:
+        classes = found.classes
+        sure = np.ascontiguousarray(classes.confidence, np.float32)
+        parts["classes"] = classes.class_id.tolist(), sure, _own_names(classes.class_id, classes.class_name)
+    if found.masks is not None:
+        regions = found.masks
+        masks = [_mask_parts(mask) for mask in regions.masks.rle]
+        parts["regions"] = regions.class_id.tolist(), masks, _own_names(regions.class_id, regions.class_name)
+    if found.text is not None:
+        parts["text"] = str(found.text), 1.0 if found.text_confidence is None else float(found.text_confidence)
+    if found.embedding is not None:
+        vector = np.ascontiguousarray(_array(found.embedding), np.float32)
+        if vector.ndim != 1:
+            raise PredictorError(f"embedding has shape {list(vector.shape)}: that of one frame is [d]")
+        parts["embedding"] = vector
+    if found.outputs is not None:
+        parts["outputs"] = _json(found.outputs)
+    return parts
+
+
+def _mask_parts(mask: RLE | None) -> tuple[int, int, str] | None:
+    return None if mask is None else parts_of(mask)
+
+
+def _own_names(class_id: NDArray[Any], names: Any) -> list[str]:
+    """The names, unless they are nothing but the numbers: then those of the model hold."""
+    texts = [str(name) for name in names]
+    return [] if texts == [str(number) for number in class_id.tolist()] else texts
 
 
 def _is_detections(item: Any) -> bool:
@@ -270,7 +325,7 @@ def _is_detections(item: Any) -> bool:
     return all(hasattr(item, name) for name in ("xyxy", "confidence", "class_id"))
 
 
-def _detection_parts(found: Any) -> tuple[Any, ...]:
+def _detection_parts(found: Any) -> Parts:
     xyxy = np.ascontiguousarray(_array(found.xyxy), np.float32)
     if xyxy.size == 0:
         xyxy = xyxy.reshape(0, 4)
@@ -290,8 +345,72 @@ def _detection_parts(found: Any) -> tuple[Any, ...]:
     for name, column in (("confidence", confidence), ("class_id", class_id)):
         if column.shape != (count,):
             raise PredictorError(f"detections of different lengths: {count} boxes, and {name} of shape {column.shape}")
-    confidence, class_id = confidence.astype(np.float32), class_id.astype(np.int64)
-    return xyxy, np.ascontiguousarray(confidence), np.ascontiguousarray(class_id), [str(name) for name in names]
+    class_id = class_id.astype(np.int64)
+    parts: Parts = {
+        "xyxy": xyxy,
+        "confidence": np.ascontiguousarray(confidence, np.float32),
+        "class_id": np.ascontiguousarray(class_id),
+        "names": _own_names(class_id, names),
+    }
+    return parts | (_further_parts(found) if isinstance(found, Detections) else _supervision_parts(found))
+
+
+def _further_parts(found: Detections) -> Parts:
+    """What else detections may have. What a cascade's next model would find in each is a `Found` for each."""
+    _refuse_tracks(found.track_id)
+    parts: Parts = {}
+    for name in ("corners", "keypoints"):
+        if (points := getattr(found, name)) is not None:
+            parts[name] = np.ascontiguousarray(points)
+    if found.masks is not None:
+        parts["masks"] = [_mask_parts(mask) for mask in found.masks.rle]
+    inner = {
+        "detections": found.detections,
+        "classes": found.classes,
+        "masks": found.regions,
+        "text": found.text,
+        "text_confidence": found.text_confidence,
+        "embedding": found.embedding,
+        "outputs": found.outputs,
+    }
+    columns = {name: column for name, column in inner.items() if column is not None}
+    if columns:
+        parts["inside"] = [_inside(columns, row) for row in range(len(found))]
+    return parts
+
+
+def _inside(columns: dict[str, Any], row: int) -> Parts | None:
+    fields = {name: column[row] for name, column in columns.items()}
+    if "embedding" in fields:
+        vector = fields["embedding"]
+        fields["embedding"] = vector[~np.isnan(vector)] if not np.isnan(vector).all() else None
+    if "text_confidence" in fields and np.isnan(fields["text_confidence"]):
+        fields["text_confidence"] = None
+    return _found_parts(Found(**fields)) or None
+
+
+def _supervision_parts(found: Any) -> Parts:
+    """The fields that supervision's detections may have beside those."""
+    _refuse_tracks(getattr(found, "tracker_id", None))
+    parts: Parts = {}
+    masks = getattr(found, "mask", None)
+    if masks is not None:
+        try:
+            made = Masks(_array(masks))
+        except (TypeError, ValueError) as error:
+            raise PredictorError(str(error)) from None
+        parts["masks"] = [_mask_parts(mask) for mask in made.rle]
+    data = getattr(found, "data", None)
+    if isinstance(data, Mapping) and data.get("xyxyxyxy") is not None:
+        parts["corners"] = np.ascontiguousarray(_array(data["xyxyxyxy"]), np.float32).reshape(-1, 4, 2)
+    return parts
+
+
+def _refuse_tracks(track_id: Any) -> None:
+    if track_id is not None:
+        raise PredictorError(
+            "detections have track_id: a predictor cannot tell it, for frames go to several workers in any order; leave it out"
+        )
 
 
 def _json(value: Any) -> str:
@@ -325,8 +444,12 @@ def _with_plain_keys(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """What JSON has a word for."""
-    if _is_detections(value) and hasattr(value, "to_dicts"):
+    if isinstance(value, Detections | Classes | Regions):
         return value.to_dicts()
+    if isinstance(value, Found):
+        return value.to_dict()
+    if isinstance(value, Masks):
+        return value.rle
     if hasattr(value, "detach") or isinstance(value, np.ndarray | np.generic):
         array = _array(value)
         if array.dtype in (np.float32, np.float16):
