@@ -10,7 +10,7 @@ use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppress
 use super::found::Found;
 use super::item::{Expected, best, place};
 use crate::metadata::{Background, Units};
-use crate::{Candidate, DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
+use crate::{Candidate, DecodeError, Element, Labels, ModelInfo, Outputs, TensorInfo};
 
 /// Boxes `[n, boxes, 4]` with scores `[n, boxes, classes]`, or with scores and classes `[n, boxes]` each.
 pub(super) struct Ssd;
@@ -34,7 +34,8 @@ impl Family for Ssd {
         match outputs {
             SsdOutputs::Scored { boxes, scores } => scored(boxes, scores, look, why),
             SsdOutputs::Final { boxes, scores, classes, count } => {
-                Ok(settled(boxes, scores, classes, count, look, why))
+                let (units, usual) = final_usual(boxes);
+                Ok(settled(boxes, scores, classes, count, units, usual, look, why))
             }
         }
     }
@@ -75,6 +76,9 @@ fn ssd_outputs(info: &ModelInfo) -> Option<SsdOutputs<'_>> {
             _ => None,
         };
     }
+    if let Some(outputs) = torchvision(info) {
+        return Some(outputs);
+    }
     let find = |parts: &[&str]| info.outputs.iter().find(|output| named(output, parts));
     let boxes = find(&["box"]).filter(|boxes| last(boxes).is_none_or(|last| last == 4))?;
     let scores = find(&["score", "conf"])?;
@@ -82,6 +86,18 @@ fn ssd_outputs(info: &ModelInfo) -> Option<SsdOutputs<'_>> {
     let fits = matches!(rank(boxes), 2 | 3)
         && [scores, classes].iter().all(|output| rank(output) + 1 == rank(boxes));
     fits.then(|| SsdOutputs::Final { boxes, scores, classes, count: find(&["num"]) })
+}
+
+/// Torchvision's boxes `[boxes, 4]`, scores `[boxes]` and labels `[boxes]` by their shapes and types: their order differs from model to
+/// model, and PyTorch's exporter calls them by numbers.
+fn torchvision(info: &ModelInfo) -> Option<SsdOutputs<'_>> {
+    let [_, _, _] = info.outputs.as_slice() else { return None };
+    let is_whole = |output: &TensorInfo| matches!(output.element, Element::I32 | Element::I64);
+    let find = |fits: &dyn Fn(&TensorInfo) -> bool| info.outputs.iter().find(|output| fits(output));
+    let boxes = find(&|output| matches!(output.dims().as_slice(), [_, Some(4)]))?;
+    let scores = find(&|output| output.shape.len() == 1 && !is_whole(output))?;
+    let classes = find(&|output| output.shape.len() == 1 && is_whole(output))?;
+    Some(SsdOutputs::Final { boxes, scores, classes, count: None })
 }
 
 /// Keeps landmark and distance outputs from passing for scores.
@@ -131,17 +147,20 @@ fn scored(
     Ok(Head { decoder, classes: Some(classes), usual: Usual { values, ..Usual::STRETCH } })
 }
 
-/// What each box is comes out beside it.
-fn settled(
+/// What each box is comes out beside it. The boxes are measured in `units`, unless the metadata says otherwise.
+#[expect(clippy::too_many_arguments, reason = "the outputs, and how they are read")]
+pub(super) fn settled(
     boxes: &TensorInfo,
     scores: &TensorInfo,
     classes: &TensorInfo,
     count: Option<&TensorInfo>,
+    units: Units,
+    usual: Usual,
     look: &Look<'_>,
     why: &mut Vec<String>,
 ) -> Head {
     let suppression = suppression(look.metadata, why);
-    let format = final_format(boxes, look, why);
+    let format = final_format(boxes, units, look, why);
     let batched = boxes.shape.len() == 3;
     let expected =
         |output: &TensorInfo, dims: Vec<Option<usize>>| Expected { name: output.name.clone(), batched, dims };
@@ -160,16 +179,25 @@ fn settled(
         format,
         suppression,
     });
-    Head { decoder, classes: look.labels.map(Labels::len), usual: Usual::STRETCH }
+    Head { decoder, classes: look.labels.map(Labels::len), usual }
 }
 
-fn final_format(boxes: &TensorInfo, look: &Look<'_>, why: &mut Vec<String>) -> BoxFormat {
-    // TensorFlow's detection API names its outputs detection_* and puts y first; torchvision's have no batch, and pixels.
+/// What boxes are measured in, and how their models are fed: torchvision's outputs have no batch, and pixels; exporters of YOLO models copy
+/// the outputs of TensorRT's EfficientNMS plugin.
+fn final_usual(boxes: &TensorInfo) -> (Units, Usual) {
+    match (boxes.name.as_str(), boxes.shape.len()) {
+        ("det_boxes", _) => (Units::Pixels, Usual::LETTERBOX),
+        (_, 2) => (Units::Pixels, Usual::STRETCH),
+        _ => (Units::Normalised, Usual::STRETCH),
+    }
+}
+
+fn final_format(boxes: &TensorInfo, usual: Units, look: &Look<'_>, why: &mut Vec<String>) -> BoxFormat {
+    // TensorFlow's detection API names its outputs detection_* and puts y first.
     let (order, text) = match boxes.name.to_lowercase().contains("detection_boxes") {
         true => (Order::Yxyx, "y1, x1, y2, x2"),
         false => (Order::Xyxy, "x1, y1, x2, y2"),
     };
-    let usual = if boxes.shape.len() == 2 { Units::Pixels } else { Units::Normalised };
     why.push(format!("boxes: {text} {}", unit_text(look.metadata.units, usual)));
     match look.metadata.units.unwrap_or(usual) {
         Units::Normalised => BoxFormat::normalised(order, look.size),
@@ -262,7 +290,7 @@ impl Scored {
     ) -> Result<Vec<Candidate>, DecodeError> {
         let boxes = self.boxes.table(outputs, item)?;
         let scores = self.scores.table(outputs, item)?;
-        same_rows(&self.scores, scores.rows, boxes.rows)?;
+        scores.has_rows(boxes.rows)?;
         let skipped = usize::from(self.background == Background::First);
         let mut found = Vec::new();
         for index in 0..boxes.rows {
@@ -297,8 +325,8 @@ impl Final {
         let boxes = self.boxes.table(outputs, item)?;
         let scores = self.scores.table(outputs, item)?;
         let classes = self.classes.table(outputs, item)?;
-        same_rows(&self.scores, scores.rows, boxes.rows)?;
-        same_rows(&self.classes, classes.rows, boxes.rows)?;
+        scores.has_rows(boxes.rows)?;
+        classes.has_rows(boxes.rows)?;
         let count = match &self.count {
             Some(count) => count.table(outputs, item)?.data.first().map_or(0, |&n| n.max(0.0) as usize),
             None => boxes.rows,
@@ -314,12 +342,4 @@ impl Final {
         }
         Ok(found)
     }
-}
-
-fn same_rows(output: &Expected, found: usize, wanted: usize) -> Result<(), DecodeError> {
-    if found == wanted {
-        return Ok(());
-    }
-    let expected = format!("as many rows as there are boxes ({wanted})");
-    Err(DecodeError::Shape { output: output.name.clone(), expected, found: vec![found] })
 }
