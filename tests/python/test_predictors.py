@@ -250,7 +250,7 @@ def test_killed_workers_cost_nothing_but_time(clips, models, monkeypatch, tmp_pa
         ("[vidmill.Found()] * n", "None for a frame"),
         ("[vidmill.Found(embedding=np.ones((2, 2)))] * n", "embedding has shape [2, 2]"),
         ("[vidmill.Detections([[0, 0, 9, 9]], [0.5], [1], track_id=[3])] * n", "cannot tell"),
-        ("[vidmill.Detections([[0, 0, 9, 9]], [0.5], [1], masks=np.ones((1, 80, 80), bool))] * n", "a mask is 80x80"),
+        ("[vidmill.Detections([[0, 50, 9, 90]], [0.5], [1], masks=np.ones((1, 80, 80), bool))] * n", "a mask is 80x80"),
         ("[vidmill.Regions([1], np.ones((1, 80, 80), bool))] * n", "the model's input 160x160"),
         ("[vidmill.Found(embedding=np.array([1, np.inf]))] * n", "'embedding' holds inf"),
         ("[1] * (n + 1)", f"returned 2 results for 1 frames"),

@@ -208,7 +208,7 @@ pub fn decode_mask<'py>(
     counts: &str,
 ) -> PyResult<Bound<'py, PyArray2<u8>>> {
     let rows = py.detach(|| Ok::<_, PyErr>(read(height, width, counts)?.to_rows()))?;
-    Ok(rows.into_pyarray(py).reshape([height as usize, width as usize])?)
+    rows.into_pyarray(py).reshape([height as usize, width as usize])
 }
 
 /// The run lengths of pixels, of which all but 0 are set.
