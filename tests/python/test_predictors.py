@@ -382,8 +382,11 @@ def test_the_native_runtime_gives_outputs_as_they_are(clips, models, detect):
 
 def vidmill_load_outputs(path):
     network = vidmill.load(path, task="outputs")
-    with pytest.raises(vidmill.ModelError, match="call predict"):
-        network.detect([np.zeros((10, 10, 3), np.uint8)])
+    picture = np.zeros((10, 10, 3), np.uint8)
+    with pytest.raises(vidmill.ModelError, match="call find"):
+        network.detect([picture])
+    [found] = network.find([picture])
+    assert found.detections is None and np.array(found.outputs["output0"]).shape == (9, 525)
     batch = np.zeros((1, 3, 160, 160), np.float32)
     assert network.predict(batch)["output0"].shape == network(batch)["output0"].shape
     return network.task
