@@ -15,6 +15,7 @@ SCRIPT = Path(sys.executable).parent / "vidmill"
 USES = '''
 import asyncio
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,23 @@ class Means:
 means: vidmill.Predictor[list[float]] = Means()
 assert_type(means.predict(np.zeros((1, 192, 320, 3), np.uint8)), list[float])
 assert_type(vidmill.run("a.mp4", Means, workers=2), vidmill.Run)
+for whole in model.find([frame], format="bgr"):
+    assert_type(whole, vidmill.Found)
+    assert_type(whole.classes, vidmill.Classes | None)
+    assert_type(whole.embedding, NDArray[np.float32] | None)
+    if whole.masks is not None:
+        assert_type(whole.masks.class_map(), NDArray[np.int32])
+assert_type(model.keypoint_names, list[str])
+masks = vidmill.Masks(np.zeros((2, 4, 6), np.bool_))
+assert_type(masks[0], NDArray[np.bool_])
+assert_type(masks[1:], vidmill.Masks)
+assert_type(np.asarray(masks), NDArray[Any])
+assert_type(masks.rle[0], vidmill.RLE | None)
+posed = vidmill.Detections(
+    [[0, 0, 1, 1]], [0.5], [1], keypoints=[[[1, 2, 0.5]]], masks=[masks.rle[0]], text=["a"], classes=[vidmill.Classes([0.5], [1])]
+)
+assert_type(posed.keypoints, NDArray[np.float32] | None)
+assert_type(posed.masks, vidmill.Masks | None)
 for found in model.detect([frame, frame.array]):
     assert_type(found, vidmill.Detections)
     assert_type(found[found.confidence > 0.5], vidmill.Detections)

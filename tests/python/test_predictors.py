@@ -250,7 +250,7 @@ def test_killed_workers_cost_nothing_but_time(clips, models, monkeypatch, tmp_pa
         ("[vidmill.Found()] * n", "None for a frame"),
         ("[vidmill.Found(embedding=np.ones((2, 2)))] * n", "embedding has shape [2, 2]"),
         ("[vidmill.Detections([[0, 0, 9, 9]], [0.5], [1], track_id=[3])] * n", "cannot tell"),
-        ("[vidmill.Detections([[0, 0, 9, 9]], [0.5], [1], masks=np.ones((1, 80, 80), bool))] * n", "a mask is 80x80"),
+        ("[vidmill.Detections([[0, 50, 9, 90]], [0.5], [1], masks=np.ones((1, 80, 80), bool))] * n", "a mask is 80x80"),
         ("[vidmill.Regions([1], np.ones((1, 80, 80), bool))] * n", "the model's input 160x160"),
         ("[vidmill.Found(embedding=np.array([1, np.inf]))] * n", "'embedding' holds inf"),
         ("[1] * (n + 1)", f"returned 2 results for 1 frames"),
@@ -382,8 +382,11 @@ def test_the_native_runtime_gives_outputs_as_they_are(clips, models, detect):
 
 def vidmill_load_outputs(path):
     network = vidmill.load(path, task="outputs")
-    with pytest.raises(vidmill.ModelError, match="call predict"):
-        network.detect([np.zeros((10, 10, 3), np.uint8)])
+    picture = np.zeros((10, 10, 3), np.uint8)
+    with pytest.raises(vidmill.ModelError, match="call find"):
+        network.detect([picture])
+    [found] = network.find([picture])
+    assert found.detections is None and np.array(found.outputs["output0"]).shape == (9, 525)
     batch = np.zeros((1, 3, 160, 160), np.float32)
     assert network.predict(batch)["output0"].shape == network(batch)["output0"].shape
     return network.task

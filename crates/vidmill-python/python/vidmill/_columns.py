@@ -1,5 +1,6 @@
-"""Columns that users give, as arrays that are checked."""
+"""Columns that users give, as arrays that are checked; and what becomes of them."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -96,6 +97,18 @@ def shortest(array: NDArray[np.float32]) -> Any:
     """Lists of the shortest numbers that read back as the same 32-bit floats."""
     flat = np.ascontiguousarray(array, np.float32).reshape(-1)
     return _vidmill.shortest(flat).reshape(array.shape).tolist()
+
+
+def as_json(value: Any) -> str:
+    """JSON text of what a record holds, and of NumPy's numbers and arrays among it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        array: NDArray[Any] = np.asarray(value)
+        return shortest(array) if array.dtype == np.float32 else array.tolist()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def same(one: Any, other: Any) -> bool:

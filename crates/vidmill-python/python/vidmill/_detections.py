@@ -1,6 +1,6 @@
 """What was found in one image."""
 
-import json
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vidmill import _table, _ultralytics
 from vidmill._classes import Classes, Regions
-from vidmill._columns import class_names, class_numbers, confidences, floats, numbers, objects, same, shortest
+from vidmill._columns import as_json, class_names, class_numbers, confidences, floats, numbers, objects, same, shortest
 from vidmill._masks import RLE, Masks
 from vidmill._types import SupportsDLPack
 
@@ -238,7 +238,7 @@ class Detections:
         >>> vidmill.Detections([[0, 0, 9, 9]], [0.9], [2]).to_json()
         '[{"xyxy":[0.0,0.0,9.0,9.0],"confidence":0.9,"class_id":2,"class":"2"}]'
         """
-        return json.dumps(self.to_dicts(), ensure_ascii=False, separators=(",", ":"))
+        return as_json(self.to_dicts())
 
     def to_ultralytics(self, decimals: int = 5) -> list[dict[str, Any]]:
         """What `Results.summary()` of ultralytics gives, whose JSON is that of its `to_json()`: pixels, rounded. Masks become
@@ -290,13 +290,12 @@ class Detections:
 
         if self.keypoints is None:
             raise ValueError("these detections have no keypoints")
-        has_confidence = self.keypoints.shape[2] == 3
-        return supervision.KeyPoints(
-            xy=self.keypoints[:, :, :2],
-            confidence=self.keypoints[:, :, 2] if has_confidence else None,
-            class_id=self.class_id,
-            data={"class_name": self.class_name},
-        )
+        points, sure = self.keypoints[:, :, :2], self.keypoints[:, :, 2:]
+        # Its older versions call it so.
+        is_new = "keypoint_confidence" in inspect.signature(supervision.KeyPoints).parameters
+        name = "keypoint_confidence" if is_new else "confidence"
+        given = {name: sure[:, :, 0]} if sure.size else {}
+        return supervision.KeyPoints(xy=points, class_id=self.class_id, data={"class_name": self.class_name}, **given)
 
     def _columns(self) -> dict[str, NDArray[Any]]:
         """The columns of tables that are always there."""

@@ -1,6 +1,5 @@
 """What a model finds in an image, whatever it is for."""
 
-import json
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidmill._classes import Classes, Regions
-from vidmill._columns import same, shortest
+from vidmill._columns import as_json, same, shortest
 from vidmill._detections import Detections
 
 
@@ -58,7 +57,7 @@ class Found:
         >>> vidmill.Found(classes=vidmill.Classes([0.5], [3])).to_json()
         '{"classes":[{"class_id":3,"class":"3","confidence":0.5}]}'
         """
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+        return as_json(self.to_dict())
 
 
 def all_same(one: Any, other: Any) -> bool:

@@ -2,7 +2,6 @@
 
 import atexit
 import inspect
-import json
 import os
 import sys
 import weakref
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidmill._classes import Classes, Regions
+from vidmill._columns import as_json
 from vidmill._detections import Detections
 from vidmill._found import all_same, keys_of
 from vidmill._progress import Progress, bar_for
@@ -98,7 +98,7 @@ class Result:
         >>> vidmill.Result("street.mp4", 121, 61952, 4.84, "dropped", reason="too late").to_json()
         '{"source":"street.mp4","frame":121,"pts":61952,"time":4.84,"status":"dropped","reason":"too late"}'
         """
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+        return as_json(self.to_dict())
 
 
 def run(

@@ -1,10 +1,11 @@
 """Detections as the columns of tables."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vidmill._columns import as_json
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +50,7 @@ def arrow_columns(further: dict[str, list[Any]]) -> "dict[str, pyarrow.Array]":
 
 def _texts(values: list[Any]) -> list[str | None]:
     """JSON, for what has no type of its own."""
-    return [None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values]
+    return [None if value is None else as_json(value) for value in values]
 
 
 def pandas_table(columns: dict[str, Any], further: dict[str, list[Any]]) -> "pandas.DataFrame":

@@ -46,6 +46,18 @@ fn the_lines_are_those_of_the_contract() {
     );
 }
 
+/// The examples of docs/RECORD.md are records, to the last byte.
+#[test]
+fn the_documentation_shows_records() {
+    let page = include_str!("../../../../../docs/RECORD.md");
+    let examples: Vec<&str> = page.lines().filter(|line| line.starts_with(r#"{"source""#)).collect();
+    assert!(examples.len() >= 13);
+    for line in examples {
+        let record: Record = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(serde_json::to_string(&record).unwrap(), line);
+    }
+}
+
 proptest! {
     /// Any text, any finite number: what is read back is what was written, to the last bit.
     #[test]
