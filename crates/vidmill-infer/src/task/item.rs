@@ -19,14 +19,26 @@ pub(super) struct Expected {
     pub name: String,
     /// Whether the first dimension is the batch.
     pub batched: bool,
-    /// The other dimensions: two, one (read as a single column) or none (a single number).
+    /// The other dimensions: three (read as rows of planes), two, one (read as a single column) or none (a single number).
     pub dims: Vec<Option<usize>>,
 }
 
 impl Expected {
     /// Finds this output and takes the part of `item` out of it; its numbers are all finite.
     pub(super) fn table<'a>(&self, outputs: &'a Outputs<'_>, item: usize) -> Result<Table<'a>, DecodeError> {
-        let (name, dims, data) = self.part(outputs, item)?;
+        self.read(outputs, self.part(outputs, item)?)
+    }
+
+    /// An output without a batch dimension that holds what is of all items of a batch.
+    pub(super) fn of_all<'a>(&self, outputs: &'a Outputs<'_>) -> Result<Table<'a>, DecodeError> {
+        self.read(outputs, self.of_item(outputs, 0)?)
+    }
+
+    fn read<'a>(
+        &self,
+        outputs: &Outputs<'_>,
+        (name, dims, data): (&'a str, &[usize], &'a [f32]),
+    ) -> Result<Table<'a>, DecodeError> {
         let (rows, columns) = match *dims {
             [rows, columns] => (rows, columns),
             [rows] | [rows, 1, 1] => (rows, 1),
@@ -68,6 +80,15 @@ impl Expected {
         if item >= batch || (!self.batched && batch != 1) {
             return Err(DecodeError::Item { item, batch });
         }
+        self.of_item(outputs, item)
+    }
+
+    fn of_item<'a>(
+        &self,
+        outputs: &'a Outputs<'_>,
+        item: usize,
+    ) -> Result<(&'a str, &'a [usize], &'a [f32]), DecodeError> {
+        let batch = outputs.batch();
         let tensor =
             outputs.get(&self.name).ok_or_else(|| DecodeError::Missing { output: self.name.clone() })?;
         let dims = match (self.batched, tensor.shape) {
@@ -84,7 +105,8 @@ impl Expected {
             return Err(self.mismatch(batch, tensor.shape));
         }
         let size: usize = dims.iter().product();
-        Ok((tensor.name, dims, &tensor.data[item * size..(item + 1) * size]))
+        let place = if self.batched { item } else { 0 };
+        Ok((tensor.name, dims, &tensor.data[place * size..(place + 1) * size]))
     }
 
     fn mismatch(&self, batch: usize, found: &[usize]) -> DecodeError {
@@ -107,6 +129,15 @@ impl<'a> Table<'a> {
     /// The row at `index`.
     pub(super) fn row(&self, index: usize) -> &'a [f32] {
         &self.data[index * self.columns..(index + 1) * self.columns]
+    }
+
+    /// That it has as many rows as another output of the same boxes.
+    pub(super) fn has_rows(&self, wanted: usize) -> Result<(), DecodeError> {
+        if self.rows == wanted {
+            return Ok(());
+        }
+        let expected = format!("as many rows as there are boxes ({wanted})");
+        Err(DecodeError::Shape { output: self.name.to_owned(), expected, found: vec![self.rows] })
     }
 
     /// The box itself, or the error that a box computed from the element at `index` is not finite.
@@ -146,6 +177,11 @@ pub(super) fn best(scores: &[f32]) -> (usize, f32) {
         }
     }
     best
+}
+
+/// The logistic function.
+pub(super) fn sigmoid(value: f32) -> f32 {
+    1.0 / (1.0 + (-value).exp())
 }
 
 /// A place in an output as a number that orders candidates.

@@ -7,26 +7,36 @@
 //! from then on its decoder is all that counts.
 
 mod boxes;
+mod centerface;
 mod classify;
+mod detr;
+mod dfl;
 mod embed;
 mod end_to_end;
+mod faces;
 mod family;
+mod fastestdet;
 mod feed;
+mod flat;
 mod found;
 mod given;
+mod grid;
 mod input;
 mod item;
 mod keypoints;
 mod obb;
 mod outputs;
+mod points;
 mod pose;
 mod recognise;
 mod resample;
+mod scrfd;
 mod segment;
 mod semantic;
 mod ssd;
 mod yolo;
 mod yolox;
+mod yunet;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -43,7 +43,7 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let Head { decoder, classes, usual } =
         family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
     let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
-    let labels = labels(given, task, classes, options, &mut why)?;
+    let labels = labels(given, task, classes, family.class_names(), options, &mut why)?;
     let wanted = wanted_classes(&labels, classes, options)?;
     let TaskOptions { conf, iou, max_det, top_k, normalize, .. } = *options;
     let thresholds = Thresholds { conf, iou, max_det, classes: wanted, top_k, normalize };
@@ -196,17 +196,21 @@ fn given_labels(
     Ok(metadata.names.clone())
 }
 
-/// COCO detectors have 80 classes; hardly any other model does.
+/// COCO detectors have 80 classes, or 91 by the numbers of its annotations; hardly any other model does.
 const COCO_CLASSES: usize = 80;
+const COCO_NUMBERS: usize = 91;
 
 fn labels(
     given: Option<Labels>,
     task: Task,
     classes: Option<usize>,
+    of_family: &[&str],
     options: &TaskOptions,
     why: &mut Vec<String>,
 ) -> Result<Labels, Error> {
     match (given, classes) {
+        // COCO's own numbers have gaps, so names by number may be fewer.
+        (Some(labels), Some(COCO_NUMBERS)) if labels == Labels::coco91() => Ok(labels),
         (Some(labels), Some(classes)) if labels.len() != classes => {
             let reason = format!("it names {} classes, the model has {classes}", labels.len());
             if let Some(path) = &options.labels {
@@ -227,6 +231,15 @@ fn labels(
         (None, Some(COCO_CLASSES)) => {
             why.push("names of 80 classes: COCO's, as the model names none and has just 80".to_owned());
             Ok(Labels::coco80())
+        }
+        (None, Some(COCO_NUMBERS)) => {
+            let named = "COCO's by its own numbers, as the model names none and has just 91";
+            why.push(format!("names of 80 classes: {named}"));
+            Ok(Labels::coco91())
+        }
+        (None, Some(classes)) if classes == of_family.len() => {
+            why.push(format!("names of {classes} classes: what such models find"));
+            Ok(Labels::from_list(of_family.iter().map(|&name| name.to_owned())))
         }
         (None, _) => {
             why.push("names of classes: none, so classes go by their numbers; give --labels".to_owned());

@@ -34,7 +34,8 @@ impl Family for Ssd {
         match outputs {
             SsdOutputs::Scored { boxes, scores } => scored(boxes, scores, look, why),
             SsdOutputs::Final { boxes, scores, classes, count } => {
-                Ok(settled(boxes, scores, classes, count, look, why))
+                let units = final_units(boxes);
+                Ok(settled(boxes, scores, classes, count, units, Usual::STRETCH, look, why))
             }
         }
     }
@@ -131,17 +132,20 @@ fn scored(
     Ok(Head { decoder, classes: Some(classes), usual: Usual { values, ..Usual::STRETCH } })
 }
 
-/// What each box is comes out beside it.
-fn settled(
+/// What each box is comes out beside it. The boxes are measured in `units`, unless the metadata says otherwise.
+#[expect(clippy::too_many_arguments, reason = "the outputs, and how they are read")]
+pub(super) fn settled(
     boxes: &TensorInfo,
     scores: &TensorInfo,
     classes: &TensorInfo,
     count: Option<&TensorInfo>,
+    units: Units,
+    usual: Usual,
     look: &Look<'_>,
     why: &mut Vec<String>,
 ) -> Head {
     let suppression = suppression(look.metadata, why);
-    let format = final_format(boxes, look, why);
+    let format = final_format(boxes, units, look, why);
     let batched = boxes.shape.len() == 3;
     let expected =
         |output: &TensorInfo, dims: Vec<Option<usize>>| Expected { name: output.name.clone(), batched, dims };
@@ -160,16 +164,23 @@ fn settled(
         format,
         suppression,
     });
-    Head { decoder, classes: look.labels.map(Labels::len), usual: Usual::STRETCH }
+    Head { decoder, classes: look.labels.map(Labels::len), usual }
 }
 
-fn final_format(boxes: &TensorInfo, look: &Look<'_>, why: &mut Vec<String>) -> BoxFormat {
-    // TensorFlow's detection API names its outputs detection_* and puts y first; torchvision's have no batch, and pixels.
+/// Torchvision's outputs have no batch, and pixels; so have those of TensorRT's EfficientNMS plugin, which exporters of YOLO models copy.
+fn final_units(boxes: &TensorInfo) -> Units {
+    match boxes.shape.len() == 2 || boxes.name == "det_boxes" {
+        true => Units::Pixels,
+        false => Units::Normalised,
+    }
+}
+
+fn final_format(boxes: &TensorInfo, usual: Units, look: &Look<'_>, why: &mut Vec<String>) -> BoxFormat {
+    // TensorFlow's detection API names its outputs detection_* and puts y first.
     let (order, text) = match boxes.name.to_lowercase().contains("detection_boxes") {
         true => (Order::Yxyx, "y1, x1, y2, x2"),
         false => (Order::Xyxy, "x1, y1, x2, y2"),
     };
-    let usual = if boxes.shape.len() == 2 { Units::Pixels } else { Units::Normalised };
     why.push(format!("boxes: {text} {}", unit_text(look.metadata.units, usual)));
     match look.metadata.units.unwrap_or(usual) {
         Units::Normalised => BoxFormat::normalised(order, look.size),
@@ -262,7 +273,7 @@ impl Scored {
     ) -> Result<Vec<Candidate>, DecodeError> {
         let boxes = self.boxes.table(outputs, item)?;
         let scores = self.scores.table(outputs, item)?;
-        same_rows(&self.scores, scores.rows, boxes.rows)?;
+        scores.has_rows(boxes.rows)?;
         let skipped = usize::from(self.background == Background::First);
         let mut found = Vec::new();
         for index in 0..boxes.rows {
@@ -297,8 +308,8 @@ impl Final {
         let boxes = self.boxes.table(outputs, item)?;
         let scores = self.scores.table(outputs, item)?;
         let classes = self.classes.table(outputs, item)?;
-        same_rows(&self.scores, scores.rows, boxes.rows)?;
-        same_rows(&self.classes, classes.rows, boxes.rows)?;
+        scores.has_rows(boxes.rows)?;
+        classes.has_rows(boxes.rows)?;
         let count = match &self.count {
             Some(count) => count.table(outputs, item)?.data.first().map_or(0, |&n| n.max(0.0) as usize),
             None => boxes.rows,
@@ -314,12 +325,4 @@ impl Final {
         }
         Ok(found)
     }
-}
-
-fn same_rows(output: &Expected, found: usize, wanted: usize) -> Result<(), DecodeError> {
-    if found == wanted {
-        return Ok(());
-    }
-    let expected = format!("as many rows as there are boxes ({wanted})");
-    Err(DecodeError::Shape { output: output.name.clone(), expected, found: vec![found] })
 }
