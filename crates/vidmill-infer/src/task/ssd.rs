@@ -34,8 +34,8 @@ impl Family for Ssd {
         match outputs {
             SsdOutputs::Scored { boxes, scores } => scored(boxes, scores, look, why),
             SsdOutputs::Final { boxes, scores, classes, count } => {
-                let units = final_units(boxes);
-                Ok(settled(boxes, scores, classes, count, units, Usual::STRETCH, look, why))
+                let (units, usual) = final_usual(boxes);
+                Ok(settled(boxes, scores, classes, count, units, usual, look, why))
             }
         }
     }
@@ -167,11 +167,13 @@ pub(super) fn settled(
     Head { decoder, classes: look.labels.map(Labels::len), usual }
 }
 
-/// Torchvision's outputs have no batch, and pixels; so have those of TensorRT's EfficientNMS plugin, which exporters of YOLO models copy.
-fn final_units(boxes: &TensorInfo) -> Units {
-    match boxes.shape.len() == 2 || boxes.name == "det_boxes" {
-        true => Units::Pixels,
-        false => Units::Normalised,
+/// What boxes are measured in, and how their models are fed: torchvision's outputs have no batch, and pixels; exporters of YOLO models copy
+/// the outputs of TensorRT's EfficientNMS plugin.
+fn final_usual(boxes: &TensorInfo) -> (Units, Usual) {
+    match (boxes.name.as_str(), boxes.shape.len()) {
+        ("det_boxes", _) => (Units::Pixels, Usual::LETTERBOX),
+        (_, 2) => (Units::Pixels, Usual::STRETCH),
+        _ => (Units::Normalised, Usual::STRETCH),
     }
 }
 
