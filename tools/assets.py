@@ -55,6 +55,7 @@ AUTHORS_FILES = {
         "transformers/models/detr/image_processing_detr.py",
         "transformers/models/rt_detr/image_processing_rt_detr.py",
     ],
+    "yolov5": ["yolov5/utils/general.py"],
 }
 
 COCO_NAMES = (

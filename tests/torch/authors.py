@@ -16,7 +16,7 @@ SOURCES = Path(__file__).resolve().parent.parent.parent / ".assets" / "authors"
 
 
 def source(name: str) -> Path:
-    path = SOURCES / name
+    path = (SOURCES / name).resolve()
     if not path.exists():
         pytest.skip(f"{name} is missing (tools/assets.py --test gets it)")
     return path
