@@ -10,7 +10,7 @@ use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppress
 use super::found::Found;
 use super::item::{Expected, best, place};
 use crate::metadata::{Background, Units};
-use crate::{Candidate, DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
+use crate::{Candidate, DecodeError, Element, Labels, ModelInfo, Outputs, TensorInfo};
 
 /// Boxes `[n, boxes, 4]` with scores `[n, boxes, classes]`, or with scores and classes `[n, boxes]` each.
 pub(super) struct Ssd;
@@ -76,6 +76,9 @@ fn ssd_outputs(info: &ModelInfo) -> Option<SsdOutputs<'_>> {
             _ => None,
         };
     }
+    if let Some(outputs) = torchvision(info) {
+        return Some(outputs);
+    }
     let find = |parts: &[&str]| info.outputs.iter().find(|output| named(output, parts));
     let boxes = find(&["box"]).filter(|boxes| last(boxes).is_none_or(|last| last == 4))?;
     let scores = find(&["score", "conf"])?;
@@ -83,6 +86,18 @@ fn ssd_outputs(info: &ModelInfo) -> Option<SsdOutputs<'_>> {
     let fits = matches!(rank(boxes), 2 | 3)
         && [scores, classes].iter().all(|output| rank(output) + 1 == rank(boxes));
     fits.then(|| SsdOutputs::Final { boxes, scores, classes, count: find(&["num"]) })
+}
+
+/// Torchvision's boxes `[boxes, 4]`, scores `[boxes]` and labels `[boxes]` by their shapes and types: their order differs from model to
+/// model, and PyTorch's exporter calls them by numbers.
+fn torchvision(info: &ModelInfo) -> Option<SsdOutputs<'_>> {
+    let [_, _, _] = info.outputs.as_slice() else { return None };
+    let is_whole = |output: &TensorInfo| matches!(output.element, Element::I32 | Element::I64);
+    let find = |fits: &dyn Fn(&TensorInfo) -> bool| info.outputs.iter().find(|output| fits(output));
+    let boxes = find(&|output| matches!(output.dims().as_slice(), [_, Some(4)]))?;
+    let scores = find(&|output| output.shape.len() == 1 && !is_whole(output))?;
+    let classes = find(&|output| output.shape.len() == 1 && is_whole(output))?;
+    Some(SsdOutputs::Final { boxes, scores, classes, count: None })
 }
 
 /// Keeps landmark and distance outputs from passing for scores.
