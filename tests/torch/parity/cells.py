@@ -127,7 +127,7 @@ def fastestdet_expected(case: Case, item: int) -> list[Thing]:
     boxes = torch.stack([cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h], -1).reshape(-1, 4)
     passed = (scores > 0.25).flatten()
     boxes, scores, classes = boxes[passed], scores.flatten()[passed], classes.flatten()[passed]
-    kept = torchvision.ops.batched_nms(boxes, scores, classes, 0.45)
+    kept = torchvision.ops.batched_nms(boxes, scores, classes, 0.45).numpy()
     height, width = case.info["inputs"][0]["shape"][2:]
     table = np.concatenate([boxes * torch.tensor([width, height] * 2), scores[:, None], classes[:, None]], 1)
     return stretched(table[kept], case)

@@ -76,7 +76,7 @@ def multiclass_nms(boxes: np.ndarray, scores: np.ndarray, most: int, iou: float 
     """Each class above the threshold for itself, then torchvision's batched NMS; the surest."""
     which, classes = np.nonzero(scores > 0.25)
     sure = torch.from_numpy(scores[which, classes])
-    kept = torchvision.ops.batched_nms(torch.from_numpy(boxes[which]), sure, torch.from_numpy(classes), iou)[:most]
+    kept = torchvision.ops.batched_nms(torch.from_numpy(boxes[which]), sure, torch.from_numpy(classes), iou)[:most].numpy()
     return np.concatenate([boxes[which], sure[:, None], classes[:, None]], 1)[kept]
 
 
