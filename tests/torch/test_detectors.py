@@ -7,6 +7,7 @@ same where it is of the same class, overlaps by 0.9 and is as sure to 0.05.
 import json
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import authors
@@ -129,6 +130,23 @@ def test_centerface_with_its_weights(tmp_path):
                     assert np.abs(points - other["keypoints"]).max() < 2
 
 
+def exported(made, layers, **options) -> Path:
+    """An untrained model of Ultralytics whose scores, all near 0.01 otherwise, are spread."""
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.normal_(std=0.35 if type(made).__name__ == "RTDETR" else 0.02)
+            layer.bias.normal_(-2, 0.5)
+    return Path(made.export(format="onnx", imgsz=320, simplify=False, verbose=False, **options))
+
+
+def predicted(model, frame) -> list[dict]:
+    """What Ultralytics makes of a frame; of what lies in the padding nothing is in the frame."""
+    [result] = model.predict(frame, imgsz=320, conf=CONF, iou=0.7, rect=False, verbose=False)
+    table = result.boxes.data.numpy()
+    table[:, :4] = np.clip(table[:, :4], 0, np.array([frame.shape[1], frame.shape[0]] * 2))
+    return rows(table[(table[:, 2] > table[:, 0]) & (table[:, 3] > table[:, 1])])
+
+
 def test_rt_detr_of_ultralytics(tmp_path, monkeypatch):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -137,28 +155,39 @@ def test_rt_detr_of_ultralytics(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(3)
     made = RTDETR("rtdetr-l.yaml")
-    # Untrained, all scores are near 0.01: spread them.
-    for head in made.model.model[-1].dec_score_head:
-        torch.nn.init.normal_(head.weight, std=0.35)
-        torch.nn.init.constant_(head.bias, -2.0)
-    path = Path(made.export(format="onnx", imgsz=320, simplify=False, verbose=False))
+    path = exported(made, made.model.model[-1].dec_score_head)
     clip, every, count = "bikes.mp4", 60, 3
     ours = run(tmp_path, clip, path, every, "--conf", str(CONF))
-    theirs = []
-    for frame in frames(clip, every, count):
-        [result] = RTDETR(path).predict(frame, imgsz=320, conf=CONF, verbose=False)
-        table = result.boxes.data.numpy()
-        limits = np.array([frame.shape[1], frame.shape[0]] * 2)
-        table[:, :4] = np.clip(table[:, :4], 0, limits)
-        theirs.append(rows(table))
-    check(ours[:count], theirs, 100)
+    model = RTDETR(path)
+    check(ours[:count], [predicted(model, frame) for frame in frames(clip, every, count)], 100)
+
+
+@pytest.mark.parametrize(("name", "family", "options"), [("yolov9t", "yolov8", {}), ("yolov10n", "end-to-end", {"nms": False})])
+def test_yolo_of_ultralytics(tmp_path, monkeypatch, name, family, options):
+    """From the same tensor: untrained networks make much of little."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from ultralytics import YOLO
+    from ultralytics.data.augment import LetterBox
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(3)
+    made = YOLO(f"{name}.yaml")
+    head = made.model.model[-1]
+    norms_by_noise(made.model)
+    path = exported(made, [level[-1] for level in (head.one2one_cv3 if options else head.cv3)], **options)
+    pictures, theirs, model = [], [], YOLO(path)
+    for frame in frames("bikes.mp4", 60, 3):
+        picture = LetterBox((320, 320), auto=False)(image=frame)[..., ::-1].transpose(2, 0, 1)
+        pictures.append(np.ascontiguousarray(picture, np.float32)[None] / 255)
+        theirs.append(predicted(model, frame))
+    check(told(onnx.load(path), path, pictures, (frame.shape[1], frame.shape[0]), family), theirs, 100)
 
 
 @pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"])
 def test_torchvision(tmp_path, name):
     """Untrained networks make much of little, so both ways start from the same tensor here."""
     onnx = pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
     from torchvision.models import detection
 
     width, height = 320, 192
@@ -171,36 +200,39 @@ def test_torchvision(tmp_path, name):
         pictures.append(torch.from_numpy(rgb).permute(2, 0, 1).float()[None] / 255)
     path = tmp_path / "model.onnx"
     torch.onnx.export(model, (pictures[0],), path, dynamo=False, opset_version=17)
-    info = described(onnx.load(path).graph)
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output["name"] for output in info["outputs"]]
-    displayed = (1280, 768)
-    cases, theirs = [], []
+    theirs = []
     for picture in pictures:
-        outputs = session.run(None, {"images": picture.numpy()})
-        outputs = {one: np.asarray(data, np.float32) for one, data in zip(names, outputs, strict=True)}
-        cases.append(parity.Case(info, outputs, {"conf": CONF}, displayed))
         [found] = model(picture)
         table = torch.cat([found["boxes"] * 4, found["scores"][:, None], found["labels"][:, None]], 1)
         theirs.append(rows(table[found["scores"] > CONF].detach().numpy()))
+    inputs = [picture.numpy() for picture in pictures]
+    check(told(onnx.load(path), path, inputs, (4 * width, 4 * height), "ssd"), theirs, 20)
+
+
+def told(model, path: Path, pictures: list[np.ndarray], displayed: tuple[int, int], family: str) -> list[list[dict]]:
+    """What vidmill makes of a model's outputs for these inputs."""
+    runtime = pytest.importorskip("onnxruntime")
+    info = described(model)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output["name"] for output in info["outputs"]]
+    cases = []
+    for picture in pictures:
+        outputs = session.run(None, {info["inputs"][0]["name"]: picture})
+        outputs = {one: np.asarray(data, np.float32) for one, data in zip(names, outputs, strict=True)}
+        cases.append(parity.Case(info, outputs, {"conf": CONF}, displayed))
     ours = []
     for result in parity.decode(cases):
-        assert result["family"] == "ssd"
+        assert result["family"] == family
         [found] = result["found"]
         ours.append(rows([[*thing.xyxy, thing.confidence, thing.class_id] for thing in parity.things(found)]))
-    check(ours, theirs, 20)
+    return ours
 
 
 def scatter(model, is_ssd: bool) -> None:
     """Untrained, all classes are as likely and next to nothing of the picture gets through an SSD: spread the ones, and set the norms."""
     with torch.no_grad():
         if is_ssd:
-            for module in model.modules():
-                if isinstance(module, torch.nn.BatchNorm2d):
-                    module.momentum = None
-                    module.train()
-            model.head(list(model.backbone(torch.randn(4, 3, 320, 320)).values()))
-            model.eval()
+            norms_by_noise(model, lambda noise: model.head(list(model.backbone(noise).values())))
         for name, parameter in model.named_parameters():
             if name.endswith("cls_score.weight"):
                 parameter.mul_(6)
@@ -208,9 +240,19 @@ def scatter(model, is_ssd: bool) -> None:
                 parameter.mul_(3)
 
 
-def described(graph) -> dict:
+def norms_by_noise(model, forward=None) -> None:
+    """Gives batch norms the statistics of noise that goes through an untrained model, which would go out on its way otherwise."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+            module.train()
+    (forward or model)(torch.randn(4, 3, 320, 320))
+    model.eval()
+
+
+def described(model) -> dict:
     """What vidmill is told of an ONNX file."""
-    elements = {1: "f32", 7: "i64"}
+    graph, elements = model.graph, {1: "f32", 7: "i64"}
 
     def tensor(value):
         dims = [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
@@ -218,4 +260,6 @@ def described(graph) -> dict:
 
     weights = {weight.name for weight in graph.initializer}
     inputs = [tensor(value) for value in graph.input if value.name not in weights]
-    return parity.model_info(inputs, [tensor(value) for value in graph.output])
+    operators = dict(Counter(node.op_type for node in graph.node))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return parity.model_info(inputs, [tensor(value) for value in graph.output], metadata, operators)
