@@ -36,7 +36,7 @@ impl Family for FastestDet {
         let named = look.labels.map(Labels::len);
         let has = |operator: &str| look.info.operators.contains_key(operator);
         let is_named = named.map_or(channels == COCO_CHANNELS, |named| channels == 5 + named);
-        if !is_named && !(has("Sigmoid") && has("Softmax")) {
+        if !(is_named || has("Sigmoid") && has("Softmax")) {
             return None;
         }
         let because = format!(
