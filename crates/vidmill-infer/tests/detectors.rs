@@ -158,6 +158,7 @@ const EXPORTS: &[Export] = &[
     ("nanodet", &[1, 3, 320, 320], &[("output", &[1, 2100, 34])], &[("names", "['a', 'b']")], &[]),
     ("yolox", &[1, 3, 320, 320], &[("output", &[1, 2100, 85])], &[], &[]),
     ("yolox", &[1, 3, 320, 320], &[("output", &[1, 2100, 34])], &[], &[]),
+    ("fastestdet", &[1, 3, 352, 352], &[("758", &[1, 7, 22, 22])], &[("names", "['a', 'b']")], &[]),
     ("fastestdet", &[1, 3, 352, 352], &[("758", &[1, 85, 22, 22])], &[], &[]),
     ("yunet", &[1, 3, 320, 320], YUNET, &[], &[]),
     ("scrfd", VGA, SCRFD, &[], &[]),
@@ -174,6 +175,12 @@ fn usual_exports_are_told_apart() {
         assert_eq!(plan(&info).family(), family, "{}", info.signature());
         assert_eq!(plan(&info).task(), Task::Detect);
     }
+}
+
+#[test]
+fn a_map_of_classes_is_no_fastestdet() {
+    let info = model(&[1, 3, 352, 352], &[("758", &[1, 21, 22, 22])], &[], &["Resize"]);
+    assert_eq!(plan(&info).family(), "class-maps");
 }
 
 #[test]

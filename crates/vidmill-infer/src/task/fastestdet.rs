@@ -10,11 +10,14 @@ use super::family::{
 use super::found::Found;
 use super::grid::Grid;
 use super::item::{Expected, centred, place, sigmoid};
-use crate::{Candidate, DecodeError, Outputs, TensorInfo};
+use crate::{Candidate, DecodeError, Labels, Outputs, TensorInfo};
 
 pub(super) struct FastestDet;
 
 const STRIDE: u32 = 16;
+
+/// Of COCO's 80 classes.
+const COCO_CHANNELS: usize = 85;
 
 /// BGR in 0..1, stretched (FastestDet's `test.py`).
 const USUAL: Usual = Usual { channels: ChannelOrder::Bgr, ..Usual::STRETCH };
@@ -29,6 +32,13 @@ impl Family for FastestDet {
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         let (output, channels) = map(look)?;
+        // A model that gives each pixel a class may have such a map as well.
+        let named = look.labels.map(Labels::len);
+        let has = |operator: &str| look.info.operators.contains_key(operator);
+        let is_named = named.map_or(channels == COCO_CHANNELS, |named| channels == 5 + named);
+        if !(is_named || has("Sigmoid") && has("Softmax")) {
+            return None;
+        }
         let because = format!(
             "output '{}' has {channels} channels for each cell of 16 pixels, as FastestDet has; name --task if it is another kind",
             output.name
