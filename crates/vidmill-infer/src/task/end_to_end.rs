@@ -5,11 +5,13 @@ use std::sync::Arc;
 use vidmill_image::Rect;
 
 use super::Thresholds;
-use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual};
+use super::family::{
+    Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, has_rows_of_its_own,
+};
 use super::found::Found;
 use super::item::{Expected, place};
 use crate::metadata::{Metadata, Nms};
-use crate::{Candidate, DecodeError, Labels, ModelInfo, Outputs};
+use crate::{Candidate, DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
 
 /// YOLOv10, YOLO26, exports with suppression built in.
 pub(super) struct EndToEnd;
@@ -29,9 +31,9 @@ impl Family for EndToEnd {
             [_, _, Some(6)] if is_said => {
                 Clue::new(Certainty::Said, "its metadata says that suppression is built in")
             }
-            [_, _, Some(6)] | [_, Some(6)] => {
-                Clue::new(Certainty::Likely, format!("output '{}' has rows of 6 numbers", output.name))
-            }
+            [_, _, Some(6)] => rows_of_six(output),
+            // One row for each item of the batch would be a classifier's.
+            [_, Some(6)] if has_rows_of_its_own(look.info, output) => rows_of_six(output),
             _ => None,
         }
     }
@@ -42,6 +44,10 @@ impl Family for EndToEnd {
         let decoder = Arc::new(FinalRows { output, suppression });
         Ok(Head { decoder, classes: look.labels.map(Labels::len), usual: Usual::LETTERBOX })
     }
+}
+
+fn rows_of_six(output: &TensorInfo) -> Option<Clue> {
+    Clue::new(Certainty::Likely, format!("output '{}' has rows of 6 numbers", output.name))
 }
 
 /// Whether boxes that look final are.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
-use crate::{DecodeError, Labels, ModelInfo, Outputs, TensorInfo};
+use crate::{DecodeError, Dim, Labels, ModelInfo, Outputs, TensorInfo};
 
 /// All families. Where a model fits several equally well, it is of the first.
 pub(super) const FAMILIES: &[&dyn Family] = &[
@@ -336,6 +336,14 @@ pub(super) fn only_table(info: &ModelInfo) -> Option<(&str, [Option<usize>; 2])>
         [_, rows, columns] => Some((output.name.as_str(), [rows, columns])),
         _ => None,
     }
+}
+
+/// Whether the first dimension of an output counts rows, as detections, and not the items of a batch: it differs from the input's, or
+/// the graph suppresses boxes.
+pub(super) fn has_rows_of_its_own(info: &ModelInfo, output: &TensorInfo) -> bool {
+    let batch = info.inputs.first().and_then(|input| input.shape.first()).and_then(Dim::fixed);
+    let rows = output.shape.first().and_then(Dim::fixed);
+    batch.is_some_and(|batch| rows != Some(batch)) || info.operators.contains_key("NonMaxSuppression")
 }
 
 /// How many of `numbers` numbers a box are classes, where `others` are not; by the labels where the model does not say.

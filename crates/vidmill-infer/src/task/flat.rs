@@ -7,7 +7,9 @@ use std::sync::Arc;
 use vidmill_image::Rect;
 
 use super::end_to_end::{class_number, suppression};
-use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual};
+use super::family::{
+    Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, has_rows_of_its_own,
+};
 use super::found::Found;
 use super::item::{Expected, Table, place};
 use crate::{Candidate, DecodeError, Element, Labels, ModelInfo, Outputs, TensorInfo};
@@ -24,7 +26,7 @@ impl Family for Yolov7EndToEnd {
     }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
-        let output = rows_of_seven(look.info)?;
+        let output = rows_of_seven(look.info).filter(|output| has_rows_of_its_own(look.info, output))?;
         let because = format!(
             "output '{}' has rows of 7 numbers, the first taken for the frame's, as in YOLOv7's end-to-end export",
             output.name
