@@ -52,12 +52,17 @@ pub struct TensorInfo {
 }
 
 /// What a model file says about itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The file.
     pub path: PathBuf,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file, in hexadecimal. Of a model that has [`data`](Self::data) beside it: the SHA-256 of the hexadecimal
+    /// hashes of the model's file and of these, in this order, one a line, as `sha256sum FILE... | cut -d' ' -f1 | sha256sum`
+    /// gives it.
     pub sha256: String,
+    /// Other files that hold weights (ONNX's external data), in the order of their names.
+    #[serde(default)]
+    pub data: Vec<PathBuf>,
     /// The program that wrote it; empty when it does not say.
     pub producer: String,
     /// Version of the default operator set.

@@ -479,14 +479,8 @@ mod tests {
     fn info(entries: &[(&str, &str)]) -> ModelInfo {
         ModelInfo {
             path: PathBuf::from("m.onnx"),
-            sha256: String::new(),
-            producer: String::new(),
-            opset: None,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
             metadata: entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            operators: BTreeMap::new(),
-            weights: None,
+            ..ModelInfo::default()
         }
     }
 

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use vidmill_image::TensorSpec;
 
 use crate::runtime::onnxruntime::{
-    OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session, summarise_file,
+    OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session,
 };
+use crate::files::Files;
 use crate::task::ImageInput;
 use crate::{Device, Error, ModelInfo, Precision, Predictor, TensorPredictor};
 
@@ -73,8 +72,7 @@ impl RuntimeInfo {
 pub struct Model {
     description: Description,
     recipe: Recipe,
-    /// The file as it was when it was hashed.
-    stamp: Stamp,
+    files: Files,
     /// The session that was made to look at the model, for the first who asks.
     first: Mutex<Option<Session>>,
 }
@@ -83,15 +81,10 @@ impl Model {
     /// Loads the model at `path`.
     ///
     /// # Errors
-    /// When there is no usable runtime, when the file is not a model that it can load, and when the device or precision asked
-    /// for cannot be had.
+    /// When there is no usable runtime, when the file is not a model that it can load, when files that hold its weights are
+    /// missing or cut, and when the device or precision asked for cannot be had.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
-        let unreadable = |source| Error::Read { path: path.to_owned(), source };
-        let stamp = Stamp::of(path).map_err(unreadable)?;
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        let summary = summarise_file(&bytes).unwrap_or_default();
-        drop(bytes);
+        let (files, summary) = Files::look(path)?;
         if let Some(name) = summary.not_a_tensor {
             let reason = format!("'{name}' is not a tensor; only tensors can be inputs and outputs");
             return Err(Error::Model { path: path.to_owned(), reason });
@@ -102,7 +95,8 @@ impl Model {
             .map_err(|reason| Error::Model { path: path.to_owned(), reason })?;
         let info = ModelInfo {
             path: path.to_owned(),
-            sha256,
+            sha256: files.sha256.clone(),
+            data: files.data(),
             producer,
             opset,
             inputs: describe(opened.session.inputs()),
@@ -123,7 +117,7 @@ impl Model {
             fallback: opened.fallback,
         };
         let description = Description { info, runtime };
-        Ok(Self { description, recipe: opened.recipe, stamp, first: Mutex::new(Some(opened.session)) })
+        Ok(Self { description, recipe: opened.recipe, files, first: Mutex::new(Some(opened.session)) })
     }
 
     /// What the file says about itself, and what runs it.
@@ -171,37 +165,9 @@ impl Model {
             return Ok(session);
         }
         let session = self.recipe.session(Runtime::get(None)?)?;
-        self.check_unchanged()?;
+        // All sessions of a model are of the files whose hash [`ModelInfo`] tells.
+        self.files.check_unchanged()?;
         Ok(session)
-    }
-}
-
-impl Model {
-    /// All sessions of a model are of the file whose hash [`ModelInfo`] tells.
-    fn check_unchanged(&self) -> Result<(), Error> {
-        let path = &self.info().path;
-        match Stamp::of(path) {
-            Ok(stamp) if stamp == self.stamp => Ok(()),
-            Ok(_) => {
-                let reason = "the file has changed since it was first opened; start again".to_owned();
-                Err(Error::Model { path: path.clone(), reason })
-            }
-            Err(source) => Err(Error::Read { path: path.clone(), source }),
-        }
-    }
-}
-
-/// What changes when a file is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self { bytes: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 
@@ -221,8 +187,4 @@ fn about(session: &Session) -> Result<About, String> {
         Some((key, value))
     });
     Ok((metadata.producer().unwrap_or_default(), session.opset_for_domain(""), entries.collect()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

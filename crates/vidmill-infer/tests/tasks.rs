@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::Random;
 use vidmill_image::{ChannelOrder, ElementType, Geometry, Mask, Rect, ResizeMode, Size, TensorLayout};
 use vidmill_infer::{
@@ -20,14 +18,10 @@ fn tensor(name: &str, element: Element, dims: &[u64]) -> TensorInfo {
 fn model(input: &[u64], outputs: &[(&str, &[u64])], metadata: &[(&str, &str)]) -> ModelInfo {
     ModelInfo {
         path: "m.onnx".into(),
-        sha256: String::new(),
-        producer: String::new(),
-        opset: None,
         inputs: vec![tensor("images", Element::F32, input)],
         outputs: outputs.iter().map(|(name, dims)| tensor(name, Element::F32, dims)).collect(),
         metadata: metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        operators: BTreeMap::new(),
-        weights: None,
+        ..ModelInfo::default()
     }
 }
 

@@ -155,8 +155,9 @@ fn launch(
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Processes<Ticket, ModelWorker>, Box<Description>), RunError> {
-    // Wherever workers may be by then, and be started again.
-    let file = std::fs::canonicalize(&order.file)
+    // Wherever workers may be by then, and be started again. A link is not followed: what belongs to the model lies beside it.
+    let file = std::fs::metadata(&order.file)
+        .and_then(|_| std::path::absolute(&order.file))
         .map_err(|source| vidmill_infer::Error::Read { path: order.file.clone(), source })?;
     let start = serde_json::to_vec(&Order { file, ..order.clone() })
         .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;

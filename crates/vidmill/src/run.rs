@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Device, LoadOptions, TaskPlan};
+use vidmill_infer::{Device, LoadOptions, ModelInfo, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
@@ -66,7 +66,7 @@ fn run_tapped(
     let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
-    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
+    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options, &model.info))?;
     let key = resume::key(options, model, &plan, &choice, &sources);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
@@ -126,8 +126,9 @@ fn run_tapped(
 }
 
 /// Files that are read beside the sources.
-fn read_beside(options: &Options) -> Vec<PathBuf> {
-    [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()].into_iter().flatten().collect()
+fn read_beside(options: &Options, model: &ModelInfo) -> Vec<PathBuf> {
+    let named = [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()];
+    named.into_iter().flatten().chain(model.data.iter().cloned()).collect()
 }
 
 /// Names in the order of their class numbers.
