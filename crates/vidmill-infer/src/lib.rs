@@ -20,6 +20,7 @@ mod model;
 mod nms;
 mod predictor;
 pub mod runtime;
+mod side;
 mod task;
 
 pub use device::{Device, Precision};

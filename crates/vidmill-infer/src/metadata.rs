@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use vidmill_image::{ChannelOrder, ResizeMode};
+use vidmill_image::{ChannelOrder, ResizeMode, TensorLayout};
 
+use crate::side::{Given, Told};
 use crate::{Error, Labels, ModelInfo};
 
 /// What the entries say; `None` where they say nothing.
@@ -54,6 +55,12 @@ pub(crate) struct Metadata {
     pub scores: Option<Scores>,
     /// `vidmill.normalize`: whether embeddings are given length 1.
     pub normalize: Option<bool>,
+    /// `vidmill.image`: the name of the image input, where there are several that could be.
+    pub image: Option<String>,
+    /// `vidmill.layout`: the order of the image input's dimensions.
+    pub layout: Option<TensorLayout>,
+    /// `vidmill.inputs`: what to feed to inputs beside the image.
+    pub inputs: Told,
     /// Entries under other programs' keys that make no sense, and why.
     pub ignored: Vec<String>,
 }
@@ -151,6 +158,10 @@ impl Metadata {
                 .read("vidmill.keypoints", text_list)?
                 .or(entries.foreign("kpt_names", keypoint_names, &mut ignored).flatten()),
             skeleton: entries.read("vidmill.skeleton", pairs)?,
+            image: entries.0.get("vidmill.image").cloned(),
+            layout: entries
+                .choice("vidmill.layout", &[("nchw", TensorLayout::Nchw), ("nhwc", TensorLayout::Nhwc)])?,
+            inputs: entries.read("vidmill.inputs", inputs)?.unwrap_or_default(),
             ignored,
         })
     }
@@ -304,6 +315,30 @@ fn boolean(text: &str) -> Result<bool, &'static str> {
     match parse(text) {
         Some(Value::Bool(value)) => Ok(value),
         _ => Err("True or False is expected"),
+    }
+}
+
+/// Names of inputs with a number, "height", "width", or a list of these.
+fn inputs(text: &str) -> Result<Told, &'static str> {
+    const EXPECTED: &str = "names with numbers, \"height\" or \"width\", or lists of these, are expected";
+    let one = |value: &Value| match value {
+        Value::Number(number) => Ok(Given::Number(*number)),
+        Value::Bool(flag) => Ok(Given::Number(f64::from(u8::from(*flag)))),
+        side if side.is_text("height") => Ok(Given::Height),
+        side if side.is_text("width") => Ok(Given::Width),
+        _ => Err(EXPECTED),
+    };
+    let entry = |(name, value): (Value, Value)| {
+        let given = match &value {
+            Value::List(items) if items.is_empty() => return Err(EXPECTED),
+            Value::List(items) => items.iter().map(one).collect::<Result<_, _>>()?,
+            single => vec![one(single)?],
+        };
+        Ok((name.text().ok_or(EXPECTED)?, given))
+    };
+    match parse(text) {
+        Some(Value::Map(entries)) => entries.into_iter().map(entry).collect(),
+        _ => Err(EXPECTED),
     }
 }
 

@@ -6,14 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
-use vidmill_image::TensorSpec;
+use vidmill_image::{TensorLayout, TensorSpec};
 
 use crate::runtime::onnxruntime::{
     OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session,
 };
 use crate::files::Files;
+use crate::metadata::Metadata;
+use crate::side::SideInput;
 use crate::task::ImageInput;
-use crate::{Device, Error, ModelInfo, Precision, Predictor, TensorPredictor};
+use crate::{Device, Error, ModelInfo, Precision, Predictor, TensorInfo, TensorPredictor};
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -135,27 +137,45 @@ impl Model {
         &self.description.runtime
     }
 
-    /// A predictor with threads of its own, for items as `input` describes them (see [`crate::TaskPlan::spec`]).
+    /// A predictor with threads of its own, for items as `input` describes them (see [`crate::TaskPlan::spec`]). Inputs beside the
+    /// image are fed with the identity, or as the metadata says.
     ///
     /// # Errors
     /// [`Error::Input`] when the model does not take such items; otherwise as [`Model::open`].
     pub fn session(&self, input: &TensorSpec) -> Result<Box<dyn Predictor>, Error> {
-        let image = ImageInput::of(self.info())?;
+        let metadata = Metadata::of(self.info())?;
+        let image = ImageInput::of(self.info(), &metadata)?;
         image.check(input, self.info())?;
-        Ok(Box::new(OrtPredictor::new(self.next_session()?, input, image.batch)))
+        let sides =
+            SideInput::all(self.info(), image.at, image.batch, Some(input.size), &metadata.inputs)?;
+        let tensors = OrtTensors::new(self.next_session()?, image.at, image.layout, sides);
+        Ok(Box::new(OrtPredictor::new(tensors, input, image.batch)))
     }
 
-    /// The same for tensors of any shape, for models of one input, be it a picture or not.
+    /// The same for tensors of any shape, for models of one input, be it a picture or not, and for those with an image input
+    /// among others that [`Model::session`] would feed.
     ///
     /// # Errors
-    /// [`Error::Input`] when the model has not exactly one input; otherwise as [`Model::open`].
+    /// [`Error::Input`] when there is no telling which input is meant, or what to feed to the others; otherwise as
+    /// [`Model::open`].
     pub fn tensor_session(&self) -> Result<Box<dyn TensorPredictor>, Error> {
-        let inputs = self.info().inputs.len();
-        if inputs != 1 {
-            let reason = format!("it has {inputs} inputs, one is expected");
-            return Err(Error::Input { reason, signature: self.info().signature() });
+        if self.info().inputs.len() == 1 {
+            // Nobody asks for the layout where there are no side inputs.
+            let tensors = OrtTensors::new(self.next_session()?, 0, TensorLayout::Nchw, Vec::new());
+            return Ok(Box::new(tensors));
         }
-        Ok(Box::new(OrtTensors::new(self.next_session()?)))
+        let metadata = Metadata::of(self.info())?;
+        let image = ImageInput::of(self.info(), &metadata)?;
+        let sides = SideInput::all(self.info(), image.at, image.batch, None, &metadata.inputs)?;
+        Ok(Box::new(OrtTensors::new(self.next_session()?, image.at, image.layout, sides)))
+    }
+
+    /// The input that gets what [`Model::tensor_session`]'s are given.
+    pub fn tensor_input(&self) -> Option<&TensorInfo> {
+        let inputs = &self.info().inputs;
+        let image = || ImageInput::of(self.info(), &Metadata::of(self.info()).ok()?).ok();
+        let at = if inputs.len() == 1 { 0 } else { image()?.at };
+        inputs.get(at)
     }
 
     /// The session that was made first, or another one.

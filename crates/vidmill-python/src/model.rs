@@ -241,7 +241,7 @@ impl Model {
 
     /// The type of its one input.
     fn element(&self) -> PyResult<ElementType> {
-        match self.loaded.info().inputs.first().map(|input| input.element) {
+        match self.loaded.tensor_input().map(|input| input.element) {
             Some(Element::F32) => Ok(ElementType::F32),
             Some(Element::F16) => Ok(ElementType::F16),
             Some(Element::U8) => Ok(ElementType::U8),

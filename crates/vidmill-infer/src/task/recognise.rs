@@ -6,6 +6,7 @@ use super::family::{FAMILIES, Family, Head, Look, Task, cells, cells_text};
 use super::input::ImageInput;
 use super::{Batch, TaskOptions, TaskPlan, Thresholds, feed};
 use crate::metadata::Metadata;
+use crate::side::SideInput;
 use crate::{Error, Labels, ModelInfo};
 
 /// What [`TaskOptions::task`] takes: families, with the names of models that are read just so, and tasks, of which a family is
@@ -26,10 +27,12 @@ pub fn families() -> String {
 
 pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, Error> {
     check(options)?;
-    let input = ImageInput::of(info)?;
     let metadata = Metadata::of(info)?;
+    let input = ImageInput::of(info, &metadata)?;
     let mut why = metadata.ignored.clone();
     let size = feed::size(info, &input, &metadata, options, &mut why)?;
+    let sides = SideInput::all(info, input.at, input.batch, Some(size), &metadata.inputs)?;
+    why.extend(sides.iter().map(SideInput::told));
     let given = given_labels(&metadata, options, &mut why)?;
     let wanted = wanted(&metadata, options, &mut why)?;
     let look = Look { info, metadata: &metadata, size, task: wanted.task(), labels: given.as_ref() };
@@ -57,8 +60,9 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
 }
 
 pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
-    let input = ImageInput::of(info)?;
-    let Size { width, height } = feed::size(info, &input, &Metadata::of(info)?, options, &mut Vec::new())?;
+    let metadata = Metadata::of(info)?;
+    let input = ImageInput::of(info, &metadata)?;
+    let Size { width, height } = feed::size(info, &input, &metadata, options, &mut Vec::new())?;
     let (batch, width, height) = (input.batch.unwrap_or(1), width as usize, height as usize);
     Ok(match input.layout {
         TensorLayout::Nchw => vec![batch, input.channels, height, width],
