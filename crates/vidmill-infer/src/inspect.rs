@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::Cards;
 use serde::{Deserialize, Serialize};
 
 /// One dimension of a tensor.
@@ -73,6 +74,9 @@ pub struct ModelInfo {
     pub outputs: Vec<TensorInfo>,
     /// The model's metadata entries.
     pub metadata: BTreeMap<String, String>,
+    /// What files beside the model say of it; it counts like its metadata.
+    #[serde(default)]
+    pub cards: Cards,
     /// How often each operator stands in the graph; empty when the file's format hides it.
     pub operators: BTreeMap<String, usize>,
     /// Type that most of the weights have.

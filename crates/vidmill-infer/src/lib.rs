@@ -10,6 +10,7 @@
 //! 3. [`Model::session`] gives a [`Predictor`] with its own threads; [`Predictor::predict`] runs a batch, and
 //!    [`TaskPlan::decode`] turns one item of its [`Outputs`] into what was found.
 
+mod card;
 mod device;
 mod error;
 mod files;
@@ -23,6 +24,7 @@ pub mod runtime;
 mod side;
 mod task;
 
+pub use card::{Card, CardLine, Cards, card_path};
 pub use device::{Device, Precision};
 pub use error::{DecodeError, Error};
 pub use inspect::{Dim, Element, ModelInfo, TensorInfo};
@@ -31,5 +33,5 @@ pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
 pub use predictor::{Outputs, Predictor, TensorPredictor, TensorView};
 pub use task::{
-    Batch, Class, Detection, Found, Keypoint, Region, Task, TaskOptions, TaskPlan, Text, families,
+    Batch, Class, Detection, Found, Keypoint, Region, Task, TaskOptions, TaskPlan, Text, Thresholds, families,
 };

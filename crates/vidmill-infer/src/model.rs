@@ -8,14 +8,14 @@ use ort::session::Session;
 use serde::{Deserialize, Serialize};
 use vidmill_image::{TensorLayout, TensorSpec};
 
+use crate::files::Files;
+use crate::metadata::Metadata;
 use crate::runtime::onnxruntime::{
     OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session,
 };
-use crate::files::Files;
-use crate::metadata::Metadata;
 use crate::side::SideInput;
 use crate::task::ImageInput;
-use crate::{Device, Error, ModelInfo, Precision, Predictor, TensorInfo, TensorPredictor};
+use crate::{Cards, Device, Error, ModelInfo, Precision, Predictor, TensorInfo, TensorPredictor};
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// The runtime's library; `None` searches (see [`crate::runtime::onnxruntime::find`]).
     pub runtime_library: Option<PathBuf>,
+    /// What files beside the model say of it (see [`Cards::find`]).
+    pub cards: Cards,
 }
 
 /// A model and what runs it, as told to those who do not have it themselves.
@@ -104,6 +106,7 @@ impl Model {
             inputs: describe(opened.session.inputs()),
             outputs: describe(opened.session.outputs()),
             metadata,
+            cards: options.cards.clone(),
             operators: summary.operators,
             weights: summary.weights,
         };
@@ -146,8 +149,7 @@ impl Model {
         let metadata = Metadata::of(self.info())?;
         let image = ImageInput::of(self.info(), &metadata)?;
         image.check(input, self.info())?;
-        let sides =
-            SideInput::all(self.info(), image.at, image.batch, Some(input.size), &metadata.inputs)?;
+        let sides = SideInput::all(self.info(), image.at, image.batch, Some(input.size), &metadata.inputs)?;
         let tensors = OrtTensors::new(self.next_session()?, image.at, image.layout, sides);
         Ok(Box::new(OrtPredictor::new(tensors, input, image.batch)))
     }

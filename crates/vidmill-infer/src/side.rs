@@ -296,9 +296,12 @@ mod tests {
 
     #[test]
     fn unknown_and_unfit_inputs_are_named_with_the_remedy() {
-        for (name, dims) in
-            [("mystery", &[0, 2][..]), ("im_shape", &[0, 3]), ("orig_size", &[0, 2]), ("scale_factor", &[0, 0, 0, 2])]
-        {
+        for (name, dims) in [
+            ("mystery", &[0, 2][..]),
+            ("im_shape", &[0, 3]),
+            ("orig_size", &[0, 2]),
+            ("scale_factor", &[0, 0, 0, 2]),
+        ] {
             let error = fed(name, dims, None, &[]).unwrap_err();
             assert!(error.contains(&format!("'{name}'")) && error.contains("model card"), "{error}");
         }

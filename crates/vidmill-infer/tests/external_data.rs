@@ -26,12 +26,13 @@ fn model(a: &str, b: &str) -> Onnx {
 /// The model in a folder, with its files.
 fn saved() -> Folder {
     let folder = Folder::new();
-    std::fs::write(folder.0.join("m.onnx"), model("m.onnx.data", "more/b.bin").build()).unwrap();
+    std::fs::write(folder.0.join("m.onnx"), model("m.onnx.data", "more/b.bin").build())
+        .expect("the folder can be written");
     let mut data = vec![0xff; 4096];
     data.extend(as_bytes(&[1.0; ITEM]));
-    std::fs::write(folder.0.join("m.onnx.data"), data).unwrap();
-    std::fs::create_dir(folder.0.join("more")).unwrap();
-    std::fs::write(folder.0.join("more/b.bin"), as_bytes(&[10.0; ITEM])).unwrap();
+    std::fs::write(folder.0.join("m.onnx.data"), data).expect("the folder can be written");
+    std::fs::create_dir(folder.0.join("more")).expect("the folder can be written");
+    std::fs::write(folder.0.join("more/b.bin"), as_bytes(&[10.0; ITEM])).expect("the folder can be written");
     folder
 }
 

@@ -19,7 +19,9 @@ pub struct Options {
     pub sources: Vec<String>,
     /// The model file; or, with `isolate`, whatever its program makes a model of (see [`crate::predictor`]).
     pub model: PathBuf,
-    /// Device, precision and threads of a session.
+    /// The model's card; `None` is the one beside it, if there is one (see [`vidmill_infer::Cards::find`]).
+    pub card: Option<PathBuf>,
+    /// Device, precision and threads of a session. Its `cards` are filled in by the run.
     pub load: LoadOptions,
     /// How outputs are read.
     pub task: TaskOptions,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Device, LoadOptions, ModelInfo, TaskPlan};
+use vidmill_infer::{Cards, Device, LoadOptions, ModelInfo, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
@@ -58,7 +58,8 @@ fn run_tapped(
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
-    let load = session_threads(&options.load);
+    let cards = Cards::find(&predictor::parts_of(&options.model).0, options.card.as_deref())?;
+    let load = LoadOptions { cards, ..session_threads(&options.load) };
     let engine = Engine::open(options, &load, cores, stop)?;
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
@@ -84,7 +85,7 @@ fn run_tapped(
     let slots = engine.slots(&choice)?;
     let (line, line_end) = line(choice.window());
     let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
-    let executor = engine.start(&choice, &plan, &slots, options.task.max_det, &clocks, &line)?;
+    let executor = engine.start(&choice, &plan, &slots, plan.thresholds().max_det, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -128,7 +129,8 @@ fn run_tapped(
 /// Files that are read beside the sources.
 fn read_beside(options: &Options, model: &ModelInfo) -> Vec<PathBuf> {
     let named = [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()];
-    named.into_iter().flatten().chain(model.data.iter().cloned()).collect()
+    let beside = model.data.iter().map(PathBuf::as_path).chain(model.cards.paths()).map(PathBuf::from);
+    named.into_iter().flatten().chain(beside).collect()
 }
 
 /// Names in the order of their class numbers.

@@ -57,7 +57,8 @@ impl ImageInput {
             TensorLayout::Nhwc => (c, a, b),
         };
         if !channels.is_none_or(|channels| is_channels(Some(channels))) {
-            let reason = format!("its input '{name}' is said to be {layout:?}, and has not 1 or 3 channels so");
+            let reason =
+                format!("its input '{name}' is said to be {layout:?}, and has not 1 or 3 channels so");
             return Err(unusable(reason));
         }
         let sides_fit = [height, width].iter().flatten().all(|side| (1..=LONGEST_SIDE).contains(side));

@@ -80,7 +80,11 @@ impl Onnx {
         number(&mut tensor, 2, F32);
         bytes(&mut tensor, 8, name.as_bytes());
         let length = dims.iter().product::<u64>() * 4;
-        let entries = [("location", location.to_owned()), ("offset", offset.to_string()), ("length", length.to_string())];
+        let entries = [
+            ("location", location.to_owned()),
+            ("offset", offset.to_string()),
+            ("length", length.to_string()),
+        ];
         for (key, value) in entries {
             let mut entry = Vec::new();
             bytes(&mut entry, 1, key.as_bytes());

@@ -116,7 +116,9 @@ impl<R: Read + Seek> Walk<R> {
                 (1, Value::Bytes(length)) => self.within(length, Self::node)?,
                 (5, Value::Bytes(length)) => self.within(length, Self::tensor)?,
                 (15, Value::Bytes(length)) => self.within(length, Self::sparse_tensor)?,
-                (11 | 12, Value::Bytes(length)) if self.depth == 0 => self.within(length, Self::value_info)?,
+                (11 | 12, Value::Bytes(length)) if self.depth == 0 => {
+                    self.within(length, Self::value_info)?
+                }
                 (_, value) => self.pass(&value)?,
             }
         }
@@ -181,7 +183,9 @@ impl<R: Read + Seek> Walk<R> {
                     }
                 }
                 (2, Value::Number(number)) => data_type = number,
-                (13, Value::Bytes(length)) => self.within(length, |walk, end| walk.entry(end, &mut entries))?,
+                (13, Value::Bytes(length)) => {
+                    self.within(length, |walk, end| walk.entry(end, &mut entries))?
+                }
                 (14, Value::Number(place)) => is_external = place == 1,
                 (_, value) => self.pass(&value)?,
             }
