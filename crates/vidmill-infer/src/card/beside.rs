@@ -1,7 +1,9 @@
-//! What other programs leave beside a model: the configuration files of Hugging Face's transformers and timm, and lists of labels.
+//! What other programs leave beside a model: the configuration files of Hugging Face's transformers and timm, MMDeploy's pipeline,
+//! and lists of labels.
 //!
 //! They are read only where nobody could mistake whose they are: beside a file with the name that these programs' exporters give
-//! (`model.onnx`, `model_quantized.onnx`), or above it where it lies in a folder `onnx`, and with the keys that tell their kind.
+//! (`model.onnx`, `model_quantized.onnx`; MMDeploy's `end2end.onnx`), or above it where it lies in a folder `onnx`, and with the
+//! keys that tell their kind.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,8 +19,11 @@ type Entries = BTreeMap<String, String>;
 /// Reads a file's text; gives nothing where it is of another kind.
 type Reader = fn(&str) -> Option<Entries>;
 
-/// Names of files, with what reads them, the weightiest first.
-const KNOWN: [(&str, Reader); 3] = [
+/// MMDeploy's file.
+const MMDEPLOY: [(&str, Reader); 1] = [("pipeline.json", |text| pipeline(&object(text)?))];
+
+/// Others' files, with what reads them, the weightiest first.
+const OTHERS: [(&str, Reader); 3] = [
     ("preprocessor_config.json", |text| preprocessor(&object(text)?)),
     ("config.json", |text| config(&object(text)?)),
     ("labels.txt", labels),
@@ -28,9 +33,12 @@ const KNOWN: [(&str, Reader); 3] = [
 pub(super) fn find(model: &Path) -> Vec<Card> {
     let stem = model.file_stem().unwrap_or_default().to_string_lossy();
     let is_onnx = model.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
-    if !is_onnx || !(stem == "model" || stem.starts_with("model_")) {
-        return Vec::new();
-    }
+    let known: &[(&str, Reader)] = match &*stem {
+        _ if !is_onnx => return Vec::new(),
+        "end2end" => &MMDEPLOY,
+        name if name == "model" || name.starts_with("model_") => &OTHERS,
+        _ => return Vec::new(),
+    };
     let folder = model.parent().unwrap_or(Path::new(""));
     let above = folder.parent().filter(|_| folder.file_name().is_some_and(|name| name == "onnx"));
     let read = |(name, entries): &(&str, Reader)| {
@@ -39,7 +47,7 @@ pub(super) fn find(model: &Path) -> Vec<Card> {
         let entries = entries(&text).filter(|entries| !entries.is_empty())?;
         Some(Card { path, sha256: hex(&Sha256::digest(text.as_bytes())), entries })
     };
-    KNOWN.iter().filter_map(read).collect()
+    known.iter().filter_map(read).collect()
 }
 
 fn object(text: &str) -> Option<Map<String, Value>> {
@@ -162,6 +170,40 @@ fn config(config: &Map<String, Value>) -> Option<Entries> {
     (!entries.is_empty()).then_some(entries)
 }
 
+/// `pipeline.json` of MMDeploy: the transforms that a picture goes through.
+fn pipeline(config: &Map<String, Value>) -> Option<Entries> {
+    let tasks = config.get("pipeline")?.get("tasks")?.as_array()?;
+    let is = |value: &Value, key: &str, wanted: &str| value.get(key).and_then(Value::as_str) == Some(wanted);
+    let transforms =
+        tasks.iter().find(|task| is(task, "module", "Transform"))?.get("transforms")?.as_array()?;
+    let place = |kind: &str| transforms.iter().position(|transform| is(transform, "type", kind));
+    let mut entries = Entries::new();
+    let (pad, normalize) = (place("Pad"), place("Normalize"));
+    if let Some(normalize) = normalize.and_then(|at| transforms.get(at)) {
+        let (mean, std) = (normalize.get("mean").and_then(numbers)?, normalize.get("std").and_then(numbers)?);
+        let to_rgb = normalize.get("to_rgb").and_then(Value::as_bool)?;
+        set(&mut entries, "range", 255);
+        set(&mut entries, "mean", mean);
+        set(&mut entries, "std", std);
+        set(&mut entries, "color", if to_rgb { "rgb" } else { "bgr" });
+    }
+    let resize = place("Resize").and_then(|at| transforms.get(at));
+    match resize.and_then(|resize| resize.get("keep_ratio")).and_then(Value::as_bool) {
+        Some(false) => set(&mut entries, "resize", "stretch"),
+        // Padding goes to the right and the bottom; its value is one of the picture where it comes before normalisation.
+        Some(true) if pad.is_some() => {
+            set(&mut entries, "resize", "letterbox-top-left");
+            let value = pad.and_then(|at| transforms.get(at)?.get("pad_val")?.get("img")?.get(0)?.as_f64());
+            let value = value.filter(|value| value.fract() == 0.0 && (0.0..=255.0).contains(value));
+            if let Some(value) = value.filter(|_| normalize.is_none_or(|normalize| pad < Some(normalize))) {
+                set(&mut entries, "pad", value);
+            }
+        }
+        _ => {}
+    }
+    Some(entries)
+}
+
 /// `labels.txt`, as Azure Custom Vision writes it: one class name a line.
 fn labels(text: &str) -> Option<Entries> {
     let names: Vec<&str> = text.trim_start_matches('\u{feff}').trim_end().lines().map(str::trim).collect();
@@ -230,6 +272,33 @@ mod tests {
         ];
         assert_eq!(preprocessed(convnext), pairs(&expected));
         assert_eq!(preprocessed(r#"{"size": 3}"#), []);
+    }
+
+    #[test]
+    fn pipelines_are_read() {
+        let read = |transforms: &str| {
+            let text = format!(
+                r#"{{"pipeline": {{"input": ["img"], "tasks": [{{"type": "Task", "module": "Transform", "transforms": [{transforms}]}},
+                {{"type": "Task", "module": "Net", "name": "detection"}}]}}}}"#
+            );
+            told(pipeline(&object(&text).unwrap()))
+        };
+        // RTMDet's
+        let rtmdet = r#"{"type": "LoadImageFromFile"}, {"type": "Resize", "keep_ratio": true, "size": [640, 640]},
+            {"type": "Pad", "size": [640, 640], "pad_val": {"img": [114, 114, 114]}},
+            {"type": "Normalize", "mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12, 58.395], "to_rgb": false}"#;
+        let expected = [
+            ("color", "bgr"),
+            ("mean", "[103.53,116.28,123.675]"),
+            ("pad", "114"),
+            ("range", "255"),
+            ("resize", "letterbox-top-left"),
+            ("std", "[57.375,57.12,58.395]"),
+        ];
+        assert_eq!(read(rtmdet), pairs(&expected));
+        assert_eq!(read(r#"{"type": "Resize", "keep_ratio": false}"#), pairs(&[("resize", "stretch")]));
+        assert_eq!(read(""), []);
+        assert_eq!(told(pipeline(&object("{}").unwrap())), []);
     }
 
     #[test]
