@@ -27,7 +27,7 @@ pub enum Command {
     /// Run a model over videos or images
     Run(Box<RunArgs>),
     /// Show what a model or video is, and how vidmill will treat it
-    Inspect(InspectArgs),
+    Inspect(Box<InspectArgs>),
     /// Show which runtimes, codecs and devices are there, what is missing, and how to get it
     Doctor(DoctorArgs),
 }
