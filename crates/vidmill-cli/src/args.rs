@@ -27,7 +27,7 @@ pub enum Command {
     /// Run a model over videos or images
     Run(Box<RunArgs>),
     /// Show what a model or video is, and how vidmill will treat it
-    Inspect(InspectArgs),
+    Inspect(Box<InspectArgs>),
     /// Show which runtimes, codecs and devices are there, what is missing, and how to get it
     Doctor(DoctorArgs),
 }
@@ -106,18 +106,18 @@ pub struct SamplingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Detections")]
 pub struct TaskArgs {
-    /// Least confidence, 0 to 1
-    #[arg(long, default_value_t = 0.25, value_name = "C", value_parser = fraction)]
-    pub conf: f32,
-    /// Boxes of one class that overlap more than this are one: 0 to 1
-    #[arg(long, default_value_t = 0.7, value_name = "IOU", value_parser = fraction)]
-    pub iou: f32,
-    /// Most detections in a frame
-    #[arg(long, default_value_t = 300, value_name = "N")]
-    pub max_det: usize,
-    /// Most classes of a whole frame, from models that classify frames
-    #[arg(long, default_value_t = 5, value_name = "K")]
-    pub top_k: usize,
+    /// Least confidence, 0 to 1 [default: what the model's card says, or 0.25]
+    #[arg(long, value_name = "C", value_parser = fraction)]
+    pub conf: Option<f32>,
+    /// Boxes of one class that overlap more than this are one: 0 to 1 [default: the card's, or 0.7]
+    #[arg(long, value_name = "IOU", value_parser = fraction)]
+    pub iou: Option<f32>,
+    /// Most detections in a frame [default: the card's, or 300]
+    #[arg(long, value_name = "N")]
+    pub max_det: Option<usize>,
+    /// Most classes of a whole frame, from models that classify frames [default: the card's, or 5]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
     /// Give embeddings length 1
     #[arg(long)]
     pub normalize: bool,
@@ -133,6 +133,9 @@ pub struct TaskArgs {
     /// How to read the model's outputs, when vidmill cannot tell: `vidmill inspect MODEL` shows the choices
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
+    /// The model's card, which says how it is fed and read [default: MODEL's name with .toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub card: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +193,9 @@ pub struct InspectArgs {
     pub task: TaskArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Save the model card that is shown: beside the model, or as PATH
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    pub write_card: Option<Option<PathBuf>>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -1,11 +1,13 @@
 //! `vidmill inspect`: what a model, video or image is, and how vidmill will treat it.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use serde_json::{Value, json};
 use vidmill::RunError;
-use vidmill::infer::{self, Description, Model, TaskPlan};
-use vidmill::predictor::runs_in_python;
+use vidmill::infer::{self, CardLine, Cards, Description, Model, TaskPlan, card_path};
+use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::video::{self, Probe};
 
 use crate::args::InspectArgs;
@@ -18,13 +20,23 @@ pub fn inspect(args: &InspectArgs, programs: Programs) -> ExitStatus {
         complain(&error);
         return ExitStatus::Usage;
     }
-    let (load, task) = (plan::load(&args.device, None), plan::task(&args.task));
+    let file = parts_of(&args.path).0;
+    let is_onnx = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+    if !is_onnx && !runs_in_python(&args.path) {
+        return inspect_video(args);
+    }
+    let cards = match Cards::find(&file, args.task.card.as_deref()) {
+        Ok(cards) => cards,
+        Err(error) => {
+            complain(&error);
+            return ExitStatus::Usage;
+        }
+    };
+    let (load, task) = (plan::load(&args.device, None, cards), plan::task(&args.task));
     let described = if runs_in_python(&args.path) {
         vidmill::describe_foreign(&args.path, &load, &task, programs.python)
-    } else if args.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
-        Model::open(&args.path, &load).map(|model| model.description().clone()).map_err(RunError::from)
     } else {
-        return inspect_video(args);
+        Model::open(&args.path, &load).map(|model| model.description().clone()).map_err(RunError::from)
     };
     match described {
         Ok(model) => inspect_model(args, &model),
@@ -42,7 +54,35 @@ fn inspect_model(args: &InspectArgs, model: &Description) -> ExitStatus {
     } else {
         print_model(model, &plan);
     }
-    if plan.is_ok() { ExitStatus::Ok } else { ExitStatus::Usage }
+    match (plan, &args.write_card) {
+        (Ok(plan), Some(to)) => write_card(&plan, &parts_of(&args.path).0, to.as_deref()),
+        (Ok(_), None) => ExitStatus::Ok,
+        (Err(_), _) => ExitStatus::Usage,
+    }
+}
+
+/// Saves the card beside the model, unless elsewhere is said.
+fn write_card(plan: &TaskPlan, model: &Path, to: Option<&Path>) -> ExitStatus {
+    let path = to.map_or_else(|| card_path(model), Path::to_owned);
+    let text = CardLine::write(plan.card(), model);
+    let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    match written {
+        Ok(()) => {
+            say!("wrote {}", path.display());
+            ExitStatus::Ok
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            complain(&format!(
+                "{} is there already, and is not written over: remove it, or write elsewhere by --write-card PATH",
+                path.display()
+            ));
+            ExitStatus::Usage
+        }
+        Err(error) => {
+            complain(&format!("cannot write the card {}: {error}", path.display()));
+            ExitStatus::Usage
+        }
+    }
 }
 
 fn model_json(model: &Description, plan: &Result<TaskPlan, infer::Error>) -> Value {
@@ -56,6 +96,7 @@ fn model_json(model: &Description, plan: &Result<TaskPlan, infer::Error>) -> Val
             "classes": plan.labels().iter().map(|(_, name)| name).collect::<Vec<_>>(),
             "keypoints": plan.keypoint_names(),
             "why": plan.why(),
+            "card": plan.card(),
         }),
     };
     value
@@ -87,6 +128,8 @@ fn print_model(model: &Description, plan: &Result<TaskPlan, infer::Error>) {
             if !plan.keypoint_names().is_empty() {
                 show!("  {} keypoints: {}", plan.keypoint_names().len(), plan.keypoint_names().join(", "));
             }
+            show!("the same as a model card, which --write-card saves\n");
+            show!("{}", CardLine::write(plan.card(), &info.path).trim_end());
         }
     }
 }
@@ -104,6 +147,10 @@ fn classes(plan: &TaskPlan) -> String {
 }
 
 fn inspect_video(args: &InspectArgs) -> ExitStatus {
+    if args.write_card.is_some() || args.task.card.is_some() {
+        complain(&format!("{}: only models have cards", args.path.display()));
+        return ExitStatus::Usage;
+    }
     let path = args.path.to_string_lossy();
     match video::probe(&path) {
         Ok(probe) if args.json => print_json(&json!({ "source": path, "probe": probe })),

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use vidmill::image::Size;
-use vidmill::infer::{LoadOptions, TaskOptions};
+use vidmill::infer::{Cards, LoadOptions, TaskOptions};
 use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
@@ -23,7 +23,8 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
     Ok(Options {
         sources: args.sources.clone(),
         model: args.model.clone(),
-        load: load(&args.device, args.speed.threads.0),
+        card: args.task.card.clone(),
+        load: load(&args.device, args.speed.threads.0, Cards::default()),
         task: task(&args.task),
         track: track(args)?,
         sampling: sampling(&args.sampling),
@@ -77,12 +78,13 @@ fn isolation(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Isolat
     }))
 }
 
-pub fn load(args: &DeviceArgs, threads: Option<NonZeroUsize>) -> LoadOptions {
+pub fn load(args: &DeviceArgs, threads: Option<NonZeroUsize>, cards: Cards) -> LoadOptions {
     LoadOptions {
         device: args.device,
         precision: args.precision,
         threads: threads.map_or(0, NonZeroUsize::get),
         runtime_library: args.onnxruntime.clone(),
+        cards,
     }
 }
 
@@ -97,6 +99,7 @@ pub fn task(args: &TaskArgs) -> TaskOptions {
         top_k: args.top_k,
         normalize: args.normalize,
         task: args.task.clone(),
+        weaker: None,
     }
 }
 

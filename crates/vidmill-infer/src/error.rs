@@ -54,6 +54,12 @@ pub enum Error {
     /// A metadata entry of the model says something impossible.
     #[error("the model's metadata entry {key} = '{value}' is invalid: {reason}")]
     Metadata { key: String, value: String, reason: String },
+    /// A line of a card says something impossible.
+    #[error("the card {}: {key} = '{value}' is invalid: {reason}", .path.display())]
+    Card { path: PathBuf, key: String, value: String, reason: String },
+    /// A card that cannot be read.
+    #[error("cannot use {} as a model card: {reason}", .path.display())]
+    NoCard { path: PathBuf, reason: String },
     /// A labels file that does not serve.
     #[error("cannot use the labels in {}: {reason}", .path.display())]
     Labels { path: PathBuf, reason: String },

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::Cards;
 use serde::{Deserialize, Serialize};
 
 /// One dimension of a tensor.
@@ -52,12 +53,17 @@ pub struct TensorInfo {
 }
 
 /// What a model file says about itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The file.
     pub path: PathBuf,
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file, in hexadecimal. Of a model that has [`data`](Self::data) beside it: the SHA-256 of the hexadecimal
+    /// hashes of the model's file and of these, in this order, one a line, as `sha256sum FILE... | cut -d' ' -f1 | sha256sum`
+    /// gives it.
     pub sha256: String,
+    /// Other files that hold weights (ONNX's external data), in the order of their names.
+    #[serde(default)]
+    pub data: Vec<PathBuf>,
     /// The program that wrote it; empty when it does not say.
     pub producer: String,
     /// Version of the default operator set.
@@ -68,6 +74,9 @@ pub struct ModelInfo {
     pub outputs: Vec<TensorInfo>,
     /// The model's metadata entries.
     pub metadata: BTreeMap<String, String>,
+    /// What files beside the model say of it; it counts like its metadata.
+    #[serde(default)]
+    pub cards: Cards,
     /// How often each operator stands in the graph; empty when the file's format hides it.
     pub operators: BTreeMap<String, usize>,
     /// Type that most of the weights have.

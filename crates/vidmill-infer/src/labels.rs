@@ -119,7 +119,7 @@ impl Labels {
 }
 
 /// Edits (insert, delete, replace, by character) from one text to the other: Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

@@ -10,8 +10,10 @@
 //! 3. [`Model::session`] gives a [`Predictor`] with its own threads; [`Predictor::predict`] runs a batch, and
 //!    [`TaskPlan::decode`] turns one item of its [`Outputs`] into what was found.
 
+mod card;
 mod device;
 mod error;
+mod files;
 mod inspect;
 mod labels;
 mod metadata;
@@ -19,8 +21,10 @@ mod model;
 mod nms;
 mod predictor;
 pub mod runtime;
+mod side;
 mod task;
 
+pub use card::{Card, CardLine, Cards, card_path};
 pub use device::{Device, Precision};
 pub use error::{DecodeError, Error};
 pub use inspect::{Dim, Element, ModelInfo, TensorInfo};
@@ -29,5 +33,5 @@ pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
 pub use predictor::{Outputs, Predictor, TensorPredictor, TensorView};
 pub use task::{
-    Batch, Class, Detection, Found, Keypoint, Region, Task, TaskOptions, TaskPlan, Text, families,
+    Batch, Class, Detection, Found, Keypoint, Region, Task, TaskOptions, TaskPlan, Text, Thresholds, families,
 };

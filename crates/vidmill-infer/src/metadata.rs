@@ -5,9 +5,57 @@
 
 use std::collections::BTreeMap;
 
-use vidmill_image::{ChannelOrder, ResizeMode};
+use vidmill_image::{ChannelOrder, ResizeMode, TensorLayout};
 
-use crate::{Error, Labels, ModelInfo};
+use crate::card::cut;
+use crate::side::{Given, Told};
+use crate::{Element, Error, Labels, ModelInfo};
+
+/// The keys of all entries of vidmill's own, without their prefix: what a model card may say.
+pub(crate) const KEYS: &[&str] = &[
+    "task",
+    "imgsz",
+    "stride",
+    "image",
+    "layout",
+    "color",
+    "range",
+    "mean",
+    "std",
+    "resize",
+    "crop",
+    "pad",
+    "inputs",
+    "nms",
+    "units",
+    "background",
+    "scores",
+    "normalize",
+    "keypoints",
+    "skeleton",
+    "conf",
+    "iou",
+    "max_det",
+    "top_k",
+    "names",
+    "then",
+    "description",
+    "licence",
+    "license",
+    "source",
+];
+
+/// What `vidmill.color` may be.
+pub(crate) const COLORS: &[(&str, ChannelOrder)] =
+    &[("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr), ("gray", ChannelOrder::Gray)];
+
+/// What `vidmill.resize` may be.
+pub(crate) const RESIZES: &[(&str, ResizeMode)] = &[
+    ("letterbox", ResizeMode::Letterbox),
+    ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
+    ("stretch", ResizeMode::Stretch),
+    ("center-crop", ResizeMode::CenterCrop),
+];
 
 /// What the entries say; `None` where they say nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,9 +64,9 @@ pub(crate) struct Metadata {
     pub names: Option<Labels>,
     /// `task`: detect, segment, pose, classify, obb.
     pub task: Option<String>,
-    /// `imgsz`: (height, width).
+    /// `imgsz`, or `vidmill.imgsz`: (height, width).
     pub imgsz: Option<(u32, u32)>,
-    /// `stride`: sides of the input are multiples of it.
+    /// `stride`, or `vidmill.stride`: sides of the input are multiples of it.
     pub stride: Option<u32>,
     /// `end2end`, or `nms` in `args`: the boxes come out final.
     pub end_to_end: Option<bool>,
@@ -54,6 +102,21 @@ pub(crate) struct Metadata {
     pub scores: Option<Scores>,
     /// `vidmill.normalize`: whether embeddings are given length 1.
     pub normalize: Option<bool>,
+    /// `vidmill.image`: the name of the image input, where there are several that could be.
+    pub image: Option<String>,
+    /// `vidmill.layout`: the order of the image input's dimensions.
+    pub layout: Option<TensorLayout>,
+    /// `vidmill.inputs`: what to feed to inputs beside the image.
+    pub inputs: Told,
+    /// `vidmill.conf`, `vidmill.iou`, `vidmill.max_det`, `vidmill.top_k`: thresholds where the user says none.
+    pub conf: Option<f32>,
+    pub iou: Option<f32>,
+    pub max_det: Option<usize>,
+    pub top_k: Option<usize>,
+    /// Who says each of the entries.
+    origins: BTreeMap<String, String>,
+    /// All entries of vidmill's own, as they are.
+    own: BTreeMap<String, String>,
     /// Entries under other programs' keys that make no sense, and why.
     pub ignored: Vec<String>,
 }
@@ -97,9 +160,14 @@ pub(crate) enum Background {
 }
 
 impl Metadata {
-    /// Reads the entries of a model.
+    /// Reads the entries of a model, and of the files that speak of it.
     pub(crate) fn of(info: &ModelInfo) -> Result<Self, Error> {
-        let entries = Entries(&info.metadata);
+        Self::read(info).map_err(|error| info.cards.blame(error))
+    }
+
+    fn read(info: &ModelInfo) -> Result<Self, Error> {
+        let (merged, origins) = merged(info);
+        let entries = Entries(&merged);
         let mut ignored = Vec::new();
         let foreign_names = entries.foreign("names", names, &mut ignored);
         let args = entries.foreign("args", dict, &mut Vec::new()).unwrap_or_default();
@@ -107,29 +175,22 @@ impl Metadata {
         Ok(Self {
             names: entries.read("vidmill.names", names)?.or(foreign_names),
             task: entries.0.get("task").cloned(),
-            imgsz: entries.foreign("imgsz", image_size, &mut ignored),
-            stride: entries.foreign("stride", stride, &mut ignored),
+            imgsz: entries
+                .read("vidmill.imgsz", image_size)?
+                .or_else(|| entries.foreign("imgsz", image_size, &mut ignored)),
+            stride: entries
+                .read("vidmill.stride", stride)?
+                .or_else(|| entries.foreign("stride", stride, &mut ignored)),
             end_to_end: entries.foreign("end2end", boolean, &mut ignored).or(nms.then_some(true)),
-            kind: entries.0.get("vidmill.task").cloned(),
-            color: entries.choice(
-                "vidmill.color",
-                &[("rgb", ChannelOrder::Rgb), ("bgr", ChannelOrder::Bgr), ("gray", ChannelOrder::Gray)],
-            )?,
+            kind: entries.get("vidmill.task").cloned(),
+            color: entries.choice("vidmill.color", COLORS)?,
             range: entries.choice("vidmill.range", &[("1", Range::One), ("255", Range::Byte)])?,
             mean: entries.read("vidmill.mean", three)?,
             std: entries.read("vidmill.std", |text| match three(text)? {
                 std if std.contains(&0.0) => Err("it must not be 0"),
                 std => Ok(std),
             })?,
-            resize: entries.choice(
-                "vidmill.resize",
-                &[
-                    ("letterbox", ResizeMode::Letterbox),
-                    ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
-                    ("stretch", ResizeMode::Stretch),
-                    ("center-crop", ResizeMode::CenterCrop),
-                ],
-            )?,
+            resize: entries.choice("vidmill.resize", RESIZES)?,
             pad: entries
                 .read("vidmill.pad", |text| text.trim().parse().map_err(|_| "0 to 255 is expected"))?,
             nms: entries.choice("vidmill.nms", &[("needed", Nms::Needed), ("done", Nms::Done)])?,
@@ -151,16 +212,117 @@ impl Metadata {
                 .read("vidmill.keypoints", text_list)?
                 .or(entries.foreign("kpt_names", keypoint_names, &mut ignored).flatten()),
             skeleton: entries.read("vidmill.skeleton", pairs)?,
+            image: entries.get("vidmill.image").cloned(),
+            layout: entries
+                .choice("vidmill.layout", &[("nchw", TensorLayout::Nchw), ("nhwc", TensorLayout::Nhwc)])?,
+            inputs: entries.read("vidmill.inputs", inputs)?.unwrap_or_default(),
+            conf: entries.read("vidmill.conf", fraction)?,
+            iou: entries.read("vidmill.iou", fraction)?,
+            max_det: entries.read("vidmill.max_det", count)?,
+            top_k: entries.read("vidmill.top_k", count)?,
             ignored,
+            own: merged
+                .iter()
+                .filter_map(|(key, value)| Some((own_key(key)?.to_owned(), value.clone())))
+                .collect(),
+            origins,
         })
+    }
+
+    /// Who says the entry `vidmill.KEY`, or in place of it the entry KEY of another program, if anybody does.
+    pub(crate) fn origin(&self, key: &str) -> Option<&str> {
+        let of = |key: &str| self.origins.get(key).map(String::as_str);
+        of(&format!("{PREFIX}{key}")).or_else(|| of(key))
+    }
+
+    /// Whether only another program's file says the entry `vidmill.KEY`.
+    pub(crate) fn is_from_beside(&self, key: &str) -> bool {
+        self.origin(key).is_some_and(|origin| origin.ends_with(BESIDE))
+    }
+
+    /// The entry `vidmill.KEY` as it is.
+    pub(crate) fn own(&self, key: &str) -> Option<&str> {
+        self.own.get(key).map(String::as_str)
     }
 }
 
-struct Entries<'a>(&'a BTreeMap<String, String>);
+const PREFIX: &str = "vidmill.";
+
+/// How the origin of what other programs' files say ends.
+const BESIDE: &str = " beside it";
+
+fn own_key(key: &str) -> Option<&str> {
+    key.strip_prefix(PREFIX)
+}
+
+/// What ONNX's own entries on images say (github.com/onnx/onnx, docs/MetadataProps.md), as entries of vidmill's. Models of Azure
+/// Custom Vision and of Windows ML have them.
+fn standard(info: &ModelInfo) -> Vec<(&'static str, &'static str)> {
+    let told = |wanted: &str| {
+        let mut entries = info.metadata.iter();
+        let found = entries.find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.to_ascii_lowercase()).unwrap_or_default()
+    };
+    let mut entries = match told("Image.BitmapPixelFormat").as_str() {
+        "rgb8" => vec![("vidmill.color", "rgb")],
+        "bgr8" => vec![("vidmill.color", "bgr")],
+        _ => Vec::new(),
+    };
+    let takes_bytes = info.inputs.iter().any(|input| input.element == Element::U8);
+    match told("Image.NominalPixelRange").as_str() {
+        _ if takes_bytes => {}
+        "nominalrange_0_255" => entries.push(("vidmill.range", "255")),
+        "normalized_0_1" => entries.push(("vidmill.range", "1")),
+        "normalized_1_1" => {
+            entries.extend([("vidmill.range", "1"), ("vidmill.mean", "0.5"), ("vidmill.std", "0.5")]);
+        }
+        _ => {}
+    }
+    entries
+}
+
+type Texts = BTreeMap<String, String>;
+
+/// All entries, of which a card's count most and those of other programs' files least; and who says each of them.
+fn merged(info: &ModelInfo) -> (Texts, Texts) {
+    let (mut entries, mut origins) = (Texts::new(), Texts::new());
+    let mut lay = |key: &str, value: &str, origin: &str| {
+        // Whoever says how pictures are resized means all of it.
+        if key == "vidmill.resize" && origins.get("vidmill.crop").is_some_and(|other| other != origin) {
+            entries.remove("vidmill.crop");
+            origins.remove("vidmill.crop");
+        }
+        entries.insert(key.to_owned(), value.to_owned());
+        origins.insert(key.to_owned(), origin.to_owned());
+    };
+    let has = |key: &str| info.metadata.contains_key(key);
+    for card in info.cards.beside.iter().rev() {
+        let name = card.path.file_name().unwrap_or_default().to_string_lossy();
+        // What the model itself says in another program's words counts more.
+        let entries = card.entries.iter().filter(|(key, _)| !own_key(key).is_some_and(has));
+        entries.for_each(|(key, value)| lay(key, value, &format!("{name}{BESIDE}")));
+    }
+    for (key, value) in standard(info) {
+        lay(key, value, "the model's metadata, in ONNX's own words");
+    }
+    info.metadata.iter().for_each(|(key, value)| lay(key, value, "the model's metadata"));
+    if let Some(card) = &info.cards.card {
+        let origin = format!("the card {}", card.path.display());
+        card.entries.iter().for_each(|(key, value)| lay(key, value, &origin));
+    }
+    (entries, origins)
+}
+
+struct Entries<'a>(&'a Texts);
 
 impl Entries<'_> {
+    fn get(&self, key: &str) -> Option<&String> {
+        debug_assert!(own_key(key).is_none_or(|key| KEYS.contains(&key)), "{key} is missing in KEYS");
+        self.0.get(key)
+    }
+
     fn read<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> Result<Option<T>, Error> {
-        let Some(value) = self.0.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else { return Ok(None) };
         read(value).map(Some).map_err(|reason| invalid(key, value, reason.to_owned()))
     }
 
@@ -178,7 +340,7 @@ impl Entries<'_> {
     }
 
     fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
-        let Some(value) = self.0.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else { return Ok(None) };
         match choices.iter().find(|(name, _)| *name == value.trim()) {
             Some((_, choice)) => Ok(Some(*choice)),
             None => {
@@ -190,10 +352,7 @@ impl Entries<'_> {
 }
 
 fn invalid(key: &str, value: &str, reason: String) -> Error {
-    const SHOWN: usize = 80;
-    let shown: String = value.chars().take(SHOWN).collect();
-    let value = if shown.len() < value.len() { format!("{shown}...") } else { shown };
-    Error::Metadata { key: key.to_owned(), value, reason }
+    Error::Metadata { key: key.to_owned(), value: cut(value), reason }
 }
 
 fn dict(text: &str) -> Result<Vec<(Value, Value)>, &'static str> {
@@ -304,6 +463,40 @@ fn boolean(text: &str) -> Result<bool, &'static str> {
     match parse(text) {
         Some(Value::Bool(value)) => Ok(value),
         _ => Err("True or False is expected"),
+    }
+}
+
+fn count(text: &str) -> Result<usize, &'static str> {
+    let count = text.trim().parse().ok().filter(|&count| count > 0);
+    count.ok_or("a number of at least 1 is expected")
+}
+
+fn fraction(text: &str) -> Result<f32, &'static str> {
+    let value: Option<f32> = text.trim().parse().ok();
+    value.filter(|value| (0.0..=1.0).contains(value)).ok_or("a number from 0 to 1 is expected")
+}
+
+/// Names of inputs with a number, "height", "width", or a list of these.
+fn inputs(text: &str) -> Result<Told, &'static str> {
+    const EXPECTED: &str = "names with numbers, \"height\" or \"width\", or lists of these, are expected";
+    let one = |value: &Value| match value {
+        Value::Number(number) => Ok(Given::Number(*number)),
+        Value::Bool(flag) => Ok(Given::Number(f64::from(u8::from(*flag)))),
+        side if side.is_text("height") => Ok(Given::Height),
+        side if side.is_text("width") => Ok(Given::Width),
+        _ => Err(EXPECTED),
+    };
+    let entry = |(name, value): (Value, Value)| {
+        let given = match &value {
+            Value::List(items) if items.is_empty() => return Err(EXPECTED),
+            Value::List(items) => items.iter().map(one).collect::<Result<_, _>>()?,
+            single => vec![one(single)?],
+        };
+        Ok((name.text().ok_or(EXPECTED)?, given))
+    };
+    match parse(text) {
+        Some(Value::Map(entries)) => entries.into_iter().map(entry).collect(),
+        _ => Err(EXPECTED),
     }
 }
 
@@ -475,18 +668,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{Card, Cards};
 
     fn info(entries: &[(&str, &str)]) -> ModelInfo {
         ModelInfo {
             path: PathBuf::from("m.onnx"),
-            sha256: String::new(),
-            producer: String::new(),
-            opset: None,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
             metadata: entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            operators: BTreeMap::new(),
-            weights: None,
+            ..ModelInfo::default()
         }
     }
 
@@ -580,6 +768,53 @@ mod tests {
         for (key, value) in [("vidmill.skeleton", "[[0, 1, 2]]"), ("vidmill.keypoints", "nose")] {
             assert!(Metadata::of(&info(&[(key, value)])).unwrap_err().to_string().contains(key));
         }
+    }
+
+    #[test]
+    fn onnx_own_entries_on_images_are_read_whatever_their_case() {
+        let entries = [("image.bitmappixelformat", "Bgr8"), ("Image.NominalPixelRange", "Normalized_1_1")];
+        let metadata = Metadata::of(&info(&entries)).unwrap();
+        assert_eq!(metadata.color, Some(ChannelOrder::Bgr));
+        assert_eq!((metadata.range, metadata.mean), (Some(Range::One), Some([0.5; 3])));
+        let own = Metadata::of(&info(&[entries[0], entries[1], ("vidmill.color", "rgb")])).unwrap();
+        assert_eq!(own.color, Some(ChannelOrder::Rgb));
+    }
+
+    #[test]
+    fn cards_count_more_than_metadata_and_metadata_more_than_what_lies_beside() {
+        let card = |path: &str, entries: &[(&str, &str)]| Card {
+            path: path.into(),
+            sha256: String::new(),
+            entries: entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        };
+        let cards = Cards {
+            card: Some(card("m.toml", &[("vidmill.mean", "1")])),
+            beside: vec![
+                card("a/first.json", &[("vidmill.mean", "3"), ("vidmill.std", "3"), ("vidmill.pad", "3")]),
+                card(
+                    "second.json",
+                    &[("vidmill.pad", "4"), ("vidmill.color", "bgr"), ("vidmill.names", "['x']")],
+                ),
+            ],
+        };
+        let own = info(&[("vidmill.mean", "2"), ("vidmill.std", "2"), ("names", "['y']")]);
+        let metadata = Metadata::of(&ModelInfo { cards, ..own }).unwrap();
+        assert_eq!((metadata.mean, metadata.std), (Some([1.0; 3]), Some([2.0; 3])));
+        assert_eq!((metadata.pad, metadata.color), (Some(3), Some(ChannelOrder::Bgr)));
+        assert_eq!(metadata.names.clone().unwrap().name(0), "y");
+        let origins = ["mean", "std", "pad", "color", "names", "iou"].map(|key| metadata.origin(key));
+        let (own, first) = (Some("the model's metadata"), Some("first.json beside it"));
+        let expected = [Some("the card m.toml"), own, first, Some("second.json beside it"), own, None];
+        assert_eq!(origins, expected);
+    }
+
+    #[test]
+    fn an_error_names_the_file_that_it_is_in() {
+        let entries = BTreeMap::from([("vidmill.pad".to_owned(), "300".to_owned())]);
+        let card = Card { path: "m.toml".into(), sha256: String::new(), entries };
+        let cards = Cards { card: Some(card), ..Cards::default() };
+        let error = Metadata::of(&ModelInfo { cards, ..info(&[("vidmill.pad", "1")]) }).unwrap_err();
+        assert_eq!(error.to_string(), "the card m.toml: pad = '300' is invalid: 0 to 255 is expected");
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use ort::session::Session;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use vidmill_image::TensorSpec;
+use vidmill_image::{TensorLayout, TensorSpec};
 
+use crate::files::Files;
+use crate::metadata::Metadata;
 use crate::runtime::onnxruntime::{
-    OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session, summarise_file,
+    OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session,
 };
+use crate::side::SideInput;
 use crate::task::ImageInput;
-use crate::{Device, Error, ModelInfo, Precision, Predictor, TensorPredictor};
+use crate::{Cards, Device, Error, ModelInfo, Precision, Predictor, TensorInfo, TensorPredictor};
 
 /// How to load a model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// The runtime's library; `None` searches (see [`crate::runtime::onnxruntime::find`]).
     pub runtime_library: Option<PathBuf>,
+    /// What files beside the model say of it (see [`Cards::find`]).
+    pub cards: Cards,
 }
 
 /// A model and what runs it, as told to those who do not have it themselves.
@@ -73,8 +76,7 @@ impl RuntimeInfo {
 pub struct Model {
     description: Description,
     recipe: Recipe,
-    /// The file as it was when it was hashed.
-    stamp: Stamp,
+    files: Files,
     /// The session that was made to look at the model, for the first who asks.
     first: Mutex<Option<Session>>,
 }
@@ -83,15 +85,10 @@ impl Model {
     /// Loads the model at `path`.
     ///
     /// # Errors
-    /// When there is no usable runtime, when the file is not a model that it can load, and when the device or precision asked
-    /// for cannot be had.
+    /// When there is no usable runtime, when the file is not a model that it can load, when files that hold its weights are
+    /// missing or cut, and when the device or precision asked for cannot be had.
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self, Error> {
-        let unreadable = |source| Error::Read { path: path.to_owned(), source };
-        let stamp = Stamp::of(path).map_err(unreadable)?;
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        let summary = summarise_file(&bytes).unwrap_or_default();
-        drop(bytes);
+        let (files, summary) = Files::look(path)?;
         if let Some(name) = summary.not_a_tensor {
             let reason = format!("'{name}' is not a tensor; only tensors can be inputs and outputs");
             return Err(Error::Model { path: path.to_owned(), reason });
@@ -102,12 +99,14 @@ impl Model {
             .map_err(|reason| Error::Model { path: path.to_owned(), reason })?;
         let info = ModelInfo {
             path: path.to_owned(),
-            sha256,
+            sha256: files.sha256.clone(),
+            data: files.data(),
             producer,
             opset,
             inputs: describe(opened.session.inputs()),
             outputs: describe(opened.session.outputs()),
             metadata,
+            cards: options.cards.clone(),
             operators: summary.operators,
             weights: summary.weights,
         };
@@ -123,7 +122,7 @@ impl Model {
             fallback: opened.fallback,
         };
         let description = Description { info, runtime };
-        Ok(Self { description, recipe: opened.recipe, stamp, first: Mutex::new(Some(opened.session)) })
+        Ok(Self { description, recipe: opened.recipe, files, first: Mutex::new(Some(opened.session)) })
     }
 
     /// What the file says about itself, and what runs it.
@@ -141,27 +140,44 @@ impl Model {
         &self.description.runtime
     }
 
-    /// A predictor with threads of its own, for items as `input` describes them (see [`crate::TaskPlan::spec`]).
+    /// A predictor with threads of its own, for items as `input` describes them (see [`crate::TaskPlan::spec`]). Inputs beside the
+    /// image are fed with the identity, or as the metadata says.
     ///
     /// # Errors
     /// [`Error::Input`] when the model does not take such items; otherwise as [`Model::open`].
     pub fn session(&self, input: &TensorSpec) -> Result<Box<dyn Predictor>, Error> {
-        let image = ImageInput::of(self.info())?;
+        let metadata = Metadata::of(self.info())?;
+        let image = ImageInput::of(self.info(), &metadata)?;
         image.check(input, self.info())?;
-        Ok(Box::new(OrtPredictor::new(self.next_session()?, input, image.batch)))
+        let sides = SideInput::all(self.info(), image.at, image.batch, Some(input.size), &metadata.inputs)?;
+        let tensors = OrtTensors::new(self.next_session()?, image.at, image.layout, sides);
+        Ok(Box::new(OrtPredictor::new(tensors, input, image.batch)))
     }
 
-    /// The same for tensors of any shape, for models of one input, be it a picture or not.
+    /// The same for tensors of any shape, for models of one input, be it a picture or not, and for those with an image input
+    /// among others that [`Model::session`] would feed.
     ///
     /// # Errors
-    /// [`Error::Input`] when the model has not exactly one input; otherwise as [`Model::open`].
+    /// [`Error::Input`] when there is no telling which input is meant, or what to feed to the others; otherwise as
+    /// [`Model::open`].
     pub fn tensor_session(&self) -> Result<Box<dyn TensorPredictor>, Error> {
-        let inputs = self.info().inputs.len();
-        if inputs != 1 {
-            let reason = format!("it has {inputs} inputs, one is expected");
-            return Err(Error::Input { reason, signature: self.info().signature() });
+        if self.info().inputs.len() == 1 {
+            // Nobody asks for the layout where there are no side inputs.
+            let tensors = OrtTensors::new(self.next_session()?, 0, TensorLayout::Nchw, Vec::new());
+            return Ok(Box::new(tensors));
         }
-        Ok(Box::new(OrtTensors::new(self.next_session()?)))
+        let metadata = Metadata::of(self.info())?;
+        let image = ImageInput::of(self.info(), &metadata)?;
+        let sides = SideInput::all(self.info(), image.at, image.batch, None, &metadata.inputs)?;
+        Ok(Box::new(OrtTensors::new(self.next_session()?, image.at, image.layout, sides)))
+    }
+
+    /// The input that gets what [`Model::tensor_session`]'s are given.
+    pub fn tensor_input(&self) -> Option<&TensorInfo> {
+        let inputs = &self.info().inputs;
+        let image = || ImageInput::of(self.info(), &Metadata::of(self.info()).ok()?).ok();
+        let at = if inputs.len() == 1 { 0 } else { image()?.at };
+        inputs.get(at)
     }
 
     /// The session that was made first, or another one.
@@ -171,37 +187,9 @@ impl Model {
             return Ok(session);
         }
         let session = self.recipe.session(Runtime::get(None)?)?;
-        self.check_unchanged()?;
+        // All sessions of a model are of the files whose hash [`ModelInfo`] tells.
+        self.files.check_unchanged()?;
         Ok(session)
-    }
-}
-
-impl Model {
-    /// All sessions of a model are of the file whose hash [`ModelInfo`] tells.
-    fn check_unchanged(&self) -> Result<(), Error> {
-        let path = &self.info().path;
-        match Stamp::of(path) {
-            Ok(stamp) if stamp == self.stamp => Ok(()),
-            Ok(_) => {
-                let reason = "the file has changed since it was first opened; start again".to_owned();
-                Err(Error::Model { path: path.clone(), reason })
-            }
-            Err(source) => Err(Error::Read { path: path.clone(), source }),
-        }
-    }
-}
-
-/// What changes when a file is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        Ok(Self { bytes: metadata.len(), modified: metadata.modified().ok() })
     }
 }
 
@@ -221,8 +209,4 @@ fn about(session: &Session) -> Result<About, String> {
         Some((key, value))
     });
     Ok((metadata.producer().unwrap_or_default(), session.opset_for_domain(""), entries.collect()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

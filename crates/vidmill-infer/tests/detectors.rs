@@ -33,6 +33,8 @@ fn model(input: &[u64], outputs: Shapes<'_>, metadata: &[(&str, &str)], operator
         metadata: metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
         operators: operators.iter().map(|&name| (name.to_owned(), 1)).collect::<BTreeMap<_, _>>(),
         weights: None,
+        data: Vec::new(),
+        cards: Default::default(),
     }
 }
 

@@ -29,6 +29,8 @@ fn model(input: Dims<'_>, outputs: &[(&str, Dims<'_>)], metadata: &[(&str, &str)
         metadata: metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
         operators: BTreeMap::new(),
         weights: None,
+        data: Vec::new(),
+        cards: Default::default(),
     }
 }
 
@@ -234,9 +236,9 @@ fn the_surest_classes_come_first_whatever_their_confidence() {
     let names = ("names", "{0: 'a', 1: 'b', 2: 'c'}");
     let info = model(SMALL, &[("o", &[1, 3])], &[names]);
     let options = |top_k, classes: &[&str]| TaskOptions {
-        top_k,
+        top_k: Some(top_k),
         classes: classes.iter().map(|&name| name.to_owned()).collect(),
-        conf: 0.9,
+        conf: Some(0.9),
         ..TaskOptions::default()
     };
     let classes = |options: &TaskOptions, info: &ModelInfo, scores: &[f32]| {

@@ -338,3 +338,57 @@ fn a_process_has_one_runtime_library() {
     let error = onnxruntime::load(Some("/nonexistent/libonnxruntime.so".as_ref())).unwrap_err();
     assert!(matches!(error, Error::RuntimeLoaded { .. }), "{error}");
 }
+
+/// `y` is the sum of an image's items and of what came with it: [n, 2] of a size, then one value for all.
+fn with_sides() -> Onnx {
+    Onnx::new()
+        .input("im_shape", F32, &[D::Any("n"), D::N(2)])
+        .input("image", F32, &[D::Any("n"), D::N(3), D::Any("h"), D::Any("w")])
+        .input("orig_target_sizes", INT64, &[D::Any("n"), D::N(2)])
+        .input("threshold", F64, &[])
+        .output("sizes", F32, &[D::Any("n"), D::N(2)])
+        .output("targets", INT64, &[D::Any("n"), D::N(2)])
+        .output("least", F64, &[])
+        .output("y", F32, &[D::Any("n"), D::N(3), D::Any("h"), D::Any("w")])
+        .node("Identity", &["im_shape"], "sizes", &[])
+        .node("Identity", &["orig_target_sizes"], "targets", &[])
+        .node("Identity", &["threshold"], "least", &[])
+        .node("Identity", &["image"], "y", &[])
+}
+
+#[test]
+fn side_inputs_are_fed_whatever_the_batch() {
+    let file = with_sides().metadata("vidmill.inputs", r#"{"threshold": 0.25}"#).save();
+    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let spec = TensorSpec::yolo(Size::new(5, 4));
+    let mut predictor = model.session(&spec).unwrap();
+    for batch in [1, 3, 3, 2] {
+        let input = numbers(batch * ITEM);
+        let outputs = predictor.predict(as_bytes(&input), batch).unwrap();
+        assert_eq!(outputs.get("y").unwrap().data, input);
+        assert_eq!(outputs.get("sizes").unwrap().data, [4.0, 5.0].repeat(batch));
+        assert_eq!(outputs.get("targets").unwrap().data, [5.0, 4.0].repeat(batch));
+        assert_eq!(outputs.get("least").unwrap().data, [0.25]);
+    }
+    let mut tensors = model.tensor_session().unwrap();
+    for (height, width) in [(2, 6), (3, 1)] {
+        let input = numbers(3 * height * width);
+        let outputs = tensors.run(ElementType::F32, &[1, 3, height, width], as_bytes(&input)).unwrap();
+        assert_eq!(outputs.get("sizes").unwrap().data, [height as f32, width as f32]);
+        assert_eq!(outputs.get("y").unwrap().data, input);
+    }
+    assert_eq!(model.tensor_input().unwrap().name, "image");
+}
+
+#[test]
+fn a_side_input_that_nobody_explains_is_an_error_that_names_it() {
+    let model = open(&with_sides());
+    for error in [
+        model.session(&TensorSpec::yolo(Size::new(5, 4))).err(),
+        TaskPlan::recognise(model.info(), &TaskOptions::default()).err(),
+    ] {
+        let error = error.expect("something was fed").to_string();
+        assert!(error.contains("'threshold'") && error.contains("inputs.threshold"), "{error}");
+        assert!(error.contains("'im_shape' f32 [n, 2]"), "{error}");
+    }
+}

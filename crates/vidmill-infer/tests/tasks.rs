@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
 use common::Random;
 use vidmill_image::{ChannelOrder, ElementType, Geometry, Mask, Rect, ResizeMode, Size, TensorLayout};
 use vidmill_infer::{
@@ -20,14 +18,10 @@ fn tensor(name: &str, element: Element, dims: &[u64]) -> TensorInfo {
 fn model(input: &[u64], outputs: &[(&str, &[u64])], metadata: &[(&str, &str)]) -> ModelInfo {
     ModelInfo {
         path: "m.onnx".into(),
-        sha256: String::new(),
-        producer: String::new(),
-        opset: None,
         inputs: vec![tensor("images", Element::F32, input)],
         outputs: outputs.iter().map(|(name, dims)| tensor(name, Element::F32, dims)).collect(),
         metadata: metadata.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        operators: BTreeMap::new(),
-        weights: None,
+        ..ModelInfo::default()
     }
 }
 
@@ -223,10 +217,10 @@ fn labels_and_classes_are_checked_against_the_model() {
 fn options_out_of_range_are_refused() {
     let info = model(VGA, &[("o", &[1, 84, 8400])], &[]);
     for options in [
-        TaskOptions { conf: 1.5, ..TaskOptions::default() },
-        TaskOptions { conf: f32::NAN, ..TaskOptions::default() },
-        TaskOptions { iou: -0.1, ..TaskOptions::default() },
-        TaskOptions { max_det: 0, ..TaskOptions::default() },
+        TaskOptions { conf: Some(1.5), ..TaskOptions::default() },
+        TaskOptions { conf: Some(f32::NAN), ..TaskOptions::default() },
+        TaskOptions { iou: Some(-0.1), ..TaskOptions::default() },
+        TaskOptions { max_det: Some(0), ..TaskOptions::default() },
         TaskOptions { task: Some("yolo99".into()), ..TaskOptions::default() },
     ] {
         assert!(TaskPlan::recognise(&info, &options).is_err(), "{options:?}");
@@ -302,7 +296,7 @@ fn final_rows_are_sorted_filtered_and_left_alone() {
     let found = decode(&plan, &[("o", &[1, 6, 6], &data)]).unwrap();
     assert_eq!(shown(&found), [(rect, 0.9, 1), (rect, 0.5, 0)]);
 
-    let only = TaskOptions { classes: vec!["0".into()], max_det: 1, ..TaskOptions::default() };
+    let only = TaskOptions { classes: vec!["0".into()], max_det: Some(1), ..TaskOptions::default() };
     let found = decode(&small(info, &[], &only), &[("o", &[1, 6, 6], &data)]).unwrap();
     assert_eq!(shown(&found), [(rect, 0.5, 0)]);
 }
@@ -455,7 +449,7 @@ fn yolov8_columns_equal_the_naive_reading() {
         let rows = 4 + classes;
         let outputs: &[(&str, &[u64])] = &[("o", &[1, rows as u64, 21])];
         // Overlaps are never over 1, so that nothing is suppressed.
-        let options = TaskOptions { iou: 1.0, ..TaskOptions::default() };
+        let options = TaskOptions { iou: Some(1.0), ..TaskOptions::default() };
         let plan = small(outputs, &[], &options);
         for _ in 0..40 {
             let data: Vec<f32> = (0..rows * 21)
@@ -474,8 +468,12 @@ fn yolov8_columns_equal_the_naive_reading() {
 
 #[test]
 fn what_somebody_else_found_is_put_in_pixels_of_the_frame() {
-    let options =
-        TaskOptions { task: Some("outputs".into()), conf: 0.5, max_det: 3, ..TaskOptions::default() };
+    let options = TaskOptions {
+        task: Some("outputs".into()),
+        conf: Some(0.5),
+        max_det: Some(3),
+        ..TaskOptions::default()
+    };
     let plan = plan(&model(&[0, 3, 640, 640], &[], &[]), &options);
     // Half the size, 140 rows of padding above.
     let geometry = Geometry::new(Size::new(1280, 720), plan.spec().size, plan.spec().resize);

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vidmill::image::{ColorSpec, ElementType, Geometry, PixelFormat, Planes, Preprocess, Rotation, Size};
 use vidmill::infer::{
-    Batch, Element, Found, LoadOptions, Model as Loaded, TaskOptions, TaskPlan, TensorPredictor,
+    self, Batch, Cards, Element, Found, LoadOptions, Model as Loaded, TaskOptions, TaskPlan, TensorPredictor,
 };
 use vidmill::record;
 
@@ -63,8 +63,8 @@ const GPU_BATCH: usize = 8;
 #[pymethods]
 impl Model {
     #[new]
-    #[pyo3(signature = (path, *, device="auto", precision="auto", threads=0, conf=0.25, iou=0.7, max_det=300, classes=Vec::new(),
-        imgsz=None, labels=None, top_k=5, normalize=false, task=None, onnxruntime=None))]
+    #[pyo3(signature = (path, *, device="auto", precision="auto", threads=0, conf=None, iou=None, max_det=None, classes=Vec::new(),
+        imgsz=None, labels=None, top_k=None, normalize=false, task=None, card=None, onnxruntime=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of the Python function")]
     fn new(
         py: Python<'_>,
@@ -72,19 +72,20 @@ impl Model {
         device: &str,
         precision: &str,
         threads: usize,
-        conf: f32,
-        iou: f32,
-        max_det: usize,
+        conf: Option<f32>,
+        iou: Option<f32>,
+        max_det: Option<usize>,
         classes: Vec<String>,
         imgsz: Option<(u32, u32)>,
         labels: Option<PathBuf>,
-        top_k: usize,
+        top_k: Option<usize>,
         normalize: bool,
         task: Option<String>,
+        card: Option<PathBuf>,
         onnxruntime: Option<PathBuf>,
     ) -> PyResult<Self> {
         for (name, value) in [("conf", conf), ("iou", iou)] {
-            if !(0.0..=1.0).contains(&value) {
+            if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
                 return Err(PyValueError::new_err(format!("{name}={value}: give a number from 0 to 1")));
             }
         }
@@ -93,16 +94,20 @@ impl Model {
             precision: precision.parse().map_err(Failure::Model)?,
             threads,
             runtime_library: arguments::runtime_library(py, onnxruntime)?,
+            cards: Cards::find(&path, card.as_deref()).map_err(Failure::Model)?,
         };
         let imgsz = imgsz.map(|(width, height)| Size::new(width, height));
-        let is_asked = task.is_some() || labels.is_some() || !classes.is_empty() || imgsz.is_some();
+        let is_asked =
+            task.is_some() || labels.is_some() || !classes.is_empty() || imgsz.is_some() || card.is_some();
         let options = TaskOptions { conf, iou, max_det, classes, imgsz, labels, top_k, normalize, task };
         py.detach(|| {
             let loaded = Loaded::open(&path, &load)?;
             let plan = match TaskPlan::recognise(loaded.info(), &options) {
                 Ok(plan) => Ok(plan),
                 // What was said about detections must serve; a model that is no detector can still be called.
-                Err(error) if is_asked => return Err(error.into()),
+                Err(error) if is_asked || matches!(error, infer::Error::Card { .. }) => {
+                    return Err(error.into());
+                }
                 Err(error) => Err(error.to_string()),
             };
             let tensors = loaded.tensor_session()?;
@@ -256,7 +261,7 @@ impl Model {
 
     /// The type of its one input.
     fn element(&self) -> PyResult<ElementType> {
-        match self.loaded.info().inputs.first().map(|input| input.element) {
+        match self.loaded.tensor_input().map(|input| input.element) {
             Some(Element::F32) => Ok(ElementType::F32),
             Some(Element::F16) => Ok(ElementType::F16),
             Some(Element::U8) => Ok(ElementType::U8),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vidmill_infer::{Description, Device, LoadOptions, Model, TaskOptions, TaskPlan};
+use vidmill_infer::{Description, Device, LoadOptions, Model, ModelInfo, TaskOptions, TaskPlan};
 use vidmill_pool::{
     Cause, Executor, Failure, Policy, Printer, Processes, Program, Slots, StartError, Threads, Usage,
 };
@@ -155,8 +155,9 @@ fn launch(
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Processes<Ticket, ModelWorker>, Box<Description>), RunError> {
-    // Wherever workers may be by then, and be started again.
-    let file = std::fs::canonicalize(&order.file)
+    // Wherever workers may be by then, and be started again. A link is not followed: what belongs to the model lies beside it.
+    let file = std::fs::metadata(&order.file)
+        .and_then(|_| std::path::absolute(&order.file))
         .map_err(|source| vidmill_infer::Error::Read { path: order.file.clone(), source })?;
     let start = serde_json::to_vec(&Order { file, ..order.clone() })
         .map_err(|error| StartError::Failed(format!("cannot describe the model to them: {error}")))?;
@@ -177,9 +178,21 @@ fn launch(
     let mut description: Box<Description> = serde_json::from_slice(&introduction).map_err(|error| {
         StartError::Failed(format!("it does not say what it is as vidmill's workers do: {error}"))
     })?;
-    // As the user named it.
-    description.info.path.clone_from(&order.file);
+    as_named(&mut description.info, &order.file);
     Ok((processes, description))
+}
+
+/// Paths as the user named them, and not as workers know them.
+fn as_named(info: &mut ModelInfo, file: &Path) {
+    let (theirs, named) = (info.path.parent(), file.parent());
+    if let (Some(theirs), Some(named)) = (theirs, named) {
+        for data in &mut info.data {
+            if let Ok(rest) = data.strip_prefix(theirs) {
+                *data = named.join(rest);
+            }
+        }
+    }
+    file.clone_into(&mut info.path);
 }
 
 /// Python's libraries take all cores for each process, unless told otherwise before they are loaded. What the user has set stays.
@@ -254,6 +267,7 @@ where
         let order = Order::read(start)?;
         let mut model = build(&order)?;
         let mut description = model.description()?;
+        description.info.cards = order.load.cards.clone();
         let shape =
             TaskPlan::trial_shape(&description.info, &order.task).map_err(|error| error.to_string())?;
         description.info.outputs = model.try_out(&shape)?;

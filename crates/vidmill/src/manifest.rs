@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vidmill_infer::{Description, ModelInfo, RuntimeInfo, TaskPlan};
+use vidmill_infer::{Card, Description, ModelInfo, RuntimeInfo, TaskPlan};
 use vidmill_video::{Damage, Probe};
 
 use crate::checkpoint::Checkpoint;
@@ -94,14 +94,35 @@ pub struct ModelEntry {
     pub path: PathBuf,
     /// The class in it, where it is written in Python.
     pub class: Option<String>,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file, and of what else holds its weights (see [`ModelInfo::sha256`]).
     pub sha256: String,
+    /// Other files that hold weights.
+    pub data: Vec<PathBuf>,
+    /// Its card.
+    pub card: Option<CardEntry>,
+    /// Other programs' files that speak of it.
+    pub beside: Vec<CardEntry>,
     /// The task and how its outputs are read.
     pub task: String,
     /// The names of its detections' keypoints, in their order; empty where it gives none.
     pub keypoints: Vec<String>,
     /// The input that frames are turned into.
     pub input: vidmill_image::TensorSpec,
+}
+
+/// A file that says how the model is fed and read.
+#[derive(Clone, Debug, Serialize)]
+pub struct CardEntry {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+impl CardEntry {
+    fn new(card: &Card) -> Self {
+        Self { path: card.path.clone(), sha256: card.sha256.clone() }
+    }
 }
 
 /// Workers, batch and threads, as chosen.
@@ -162,6 +183,9 @@ impl ModelEntry {
             path: info.path.clone(),
             class,
             sha256: info.sha256.clone(),
+            data: info.data.clone(),
+            card: info.cards.card.as_ref().map(CardEntry::new),
+            beside: info.cards.beside.iter().map(CardEntry::new).collect(),
             task: plan.family().to_owned(),
             keypoints: plan.keypoint_names().to_vec(),
             input: plan.spec().clone(),

@@ -21,7 +21,9 @@ pub struct Options {
     pub sources: Vec<String>,
     /// The model file; or, with `isolate`, whatever its program makes a model of (see [`crate::predictor`]).
     pub model: PathBuf,
-    /// Device, precision and threads of a session.
+    /// The model's card; `None` is the one beside it, if there is one (see [`vidmill_infer::Cards::find`]).
+    pub card: Option<PathBuf>,
+    /// Device, precision and threads of a session. Its `cards` are filled in by the run.
     pub load: LoadOptions,
     /// How outputs are read.
     pub task: TaskOptions,
@@ -60,9 +62,9 @@ impl Options {
     /// The same, decoded as the tracker needs it: with weak detections, where it has a use for them.
     pub(crate) fn for_tracker(&self) -> Cow<'_, Self> {
         let least = self.track.as_ref().and_then(track::Settings::least_confidence);
-        match least.filter(|least| *least < self.task.conf) {
-            Some(conf) => {
-                Cow::Owned(Self { task: TaskOptions { conf, ..self.task.clone() }, ..self.clone() })
+        match least {
+            Some(_) => {
+                Cow::Owned(Self { task: TaskOptions { weaker: least, ..self.task.clone() }, ..self.clone() })
             }
             None => Cow::Borrowed(self),
         }

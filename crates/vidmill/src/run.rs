@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Device, LoadOptions, Task, TaskPlan};
+use vidmill_infer::{Cards, Device, LoadOptions, ModelInfo, Task, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
@@ -54,8 +54,7 @@ fn run_tapped(
 ) -> Result<Manifest, RunError> {
     let begin = Instant::now();
     check_track(options)?;
-    // What is asked of the records, and of the model's outputs.
-    let (asked, options) = (options, &*options.for_tracker());
+    let options = &*options.for_tracker();
     let clocks = Arc::new(Clocks::default());
     let sources = source::resolve(&options.sources)?;
     if options.resume {
@@ -63,7 +62,8 @@ fn run_tapped(
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
-    let load = session_threads(&options.load);
+    let cards = Cards::find(&predictor::parts_of(&options.model).0, options.card.as_deref())?;
+    let load = LoadOptions { cards, ..session_threads(&options.load) };
     let engine = Engine::open(options, &load, cores, stop)?;
     let model = engine.description();
     let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
@@ -74,8 +74,8 @@ fn run_tapped(
     let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
-    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
-    let key = resume::key(asked, model, &plan, &choice, &sources);
+    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options, &model.info))?;
+    let key = resume::key(options, model, &plan, &choice, &sources);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
@@ -93,7 +93,7 @@ fn run_tapped(
     let slots = engine.slots(&choice)?;
     let (line, line_end) = line(choice.window());
     let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
-    let executor = engine.start(&choice, &plan, &slots, options.task.max_det, &clocks, &line)?;
+    let executor = engine.start(&choice, &plan, &slots, plan.thresholds().max_det, &clocks, &line)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -105,7 +105,7 @@ fn run_tapped(
     )?;
 
     let keep_frames = outputs.wants_frames();
-    let following = Following::of(asked);
+    let following = Following::of(options, &plan);
     let books =
         Books::new(manifest, outputs, &plan, following, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
@@ -137,9 +137,11 @@ fn run_tapped(
 }
 
 /// Files that are read beside the sources: lists of them, too.
-fn read_beside(options: &Options) -> Vec<PathBuf> {
+fn read_beside(options: &Options, model: &ModelInfo) -> Vec<PathBuf> {
     let named = [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()];
-    named.into_iter().flatten().chain(options.sources.iter().map(PathBuf::from)).collect()
+    let beside = model.data.iter().map(PathBuf::as_path).chain(model.cards.paths()).map(PathBuf::from);
+    let lists = options.sources.iter().map(PathBuf::from);
+    named.into_iter().flatten().chain(beside).chain(lists).collect()
 }
 
 /// Settings that can be used, and a tracker where its results are to be written.

@@ -64,6 +64,15 @@ pub(super) fn suppression(metadata: &Metadata, why: &mut Vec<String>) -> Suppres
     }
 }
 
+/// The same for a card.
+pub(super) fn nms_line(suppression: Suppression) -> (&'static str, &'static str, &'static str) {
+    let value = match suppression {
+        Suppression::Needed => "needed",
+        Suppression::Done => "done",
+    };
+    ("nms", value, "suppression")
+}
+
 /// `[n, boxes, 6]`, or `[boxes, 6]`.
 fn final_rows(info: &ModelInfo) -> Result<Expected, String> {
     for output in &info.outputs {
@@ -87,6 +96,9 @@ struct FinalRows {
 }
 
 impl Decode for FinalRows {
+    fn card(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        vec![nms_line(self.suppression)]
+    }
     fn is_batched(&self) -> bool {
         self.output.batched
     }

@@ -247,6 +247,11 @@ pub(super) trait Decode: fmt::Debug + Send + Sync {
         &NONE
     }
 
+    /// What of a card it was made by: key, value, and what [`Head`]'s reasons begin with that are about it.
+    fn card(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        Vec::new()
+    }
+
     /// What is in item `item`.
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError>;
 }

@@ -1,13 +1,14 @@
 //! What a model wants to see: size, fit and values of its input.
 
-use vidmill_image::{ChannelOrder, ElementType, ResizeMode, Size, TensorSpec};
+use vidmill_image::{ChannelOrder, ElementType, ResizeMode, Size, TensorLayout, TensorSpec};
 
 use super::TaskOptions;
 use super::classify::{cropped_from, vector};
 use super::family::{TO_ONE, Usual, Values};
 use super::input::ImageInput;
-use crate::metadata::{Metadata, Range};
-use crate::{Error, ModelInfo, TensorInfo};
+use super::recognise::{number, reason};
+use crate::metadata::{COLORS, Metadata, RESIZES, Range};
+use crate::{CardLine, Error, ModelInfo, TensorInfo};
 
 /// The same of models that give a vector for the whole picture: what ImageNet's are trained with.
 const USUAL_SIDE_OF_VECTORS: u32 = 224;
@@ -39,6 +40,16 @@ pub(super) fn size(
             return Err(Error::Option { option, reason: format!("sides are 1 to {LONGEST_SIDE} pixels") });
         }
     }
+    if let (None, Some(text), Some((tall, wide))) = (options.imgsz, metadata.own("imgsz"), metadata.imgsz)
+        && (width.is_some_and(|width| width != wide) || height.is_some_and(|height| height != tall))
+    {
+        let any = |side: Option<u32>| side.map_or_else(|| "any".to_owned(), |side| side.to_string());
+        return Err(Error::Metadata {
+            key: "vidmill.imgsz".to_owned(),
+            value: text.to_owned(),
+            reason: format!("the model's input has height {} and width {}", any(height), any(width)),
+        });
+    }
     if let (Some(width), Some(height)) = (width, height) {
         why.push(format!("input {width}x{height}: fixed by the model"));
         return Ok(Size::new(width, height));
@@ -50,11 +61,18 @@ pub(super) fn size(
     let (usual_side, usual_stride) =
         if is_vector { (USUAL_SIDE_OF_VECTORS, 1) } else { (USUAL_SIDE, USUAL_STRIDE) };
     let (asked, source) = match (options.imgsz, metadata.imgsz) {
-        (Some(size), _) => (size, "by --imgsz"),
-        (None, Some((height, width))) => (Size::new(width, height), "by the model's metadata"),
-        (None, None) => (Size::new(usual_side, usual_side), "the usual, as the model takes any; see --imgsz"),
+        (Some(size), _) => (size, "by --imgsz".to_owned()),
+        (None, Some((height, width))) => {
+            (Size::new(width, height), format!("by {}", metadata.origin("imgsz").unwrap_or_default()))
+        }
+        (None, None) => {
+            let source = "the usual, as the model takes any; see --imgsz".to_owned();
+            (Size::new(usual_side, usual_side), source)
+        }
     };
-    let stride = metadata.stride.unwrap_or(usual_stride);
+    // What somebody says just so is meant, unless somebody says steps too.
+    let is_exact = options.imgsz.is_none() && metadata.own("imgsz").is_some();
+    let stride = metadata.stride.unwrap_or(if is_exact { 1 } else { usual_stride });
     let round = |side: u32| side.div_ceil(stride) * stride;
     let size = Size::new(width.unwrap_or(round(asked.width)), height.unwrap_or(round(asked.height)));
     why.push(format!("input {}x{}: {source}, in steps of {stride}", size.width, size.height));
@@ -97,19 +115,15 @@ pub(super) fn spec(
         (None, resize) => resize,
     };
     let pad = metadata.pad.unwrap_or(usual.pad);
-    let said = [
-        metadata.color.map(|_| "color"),
-        metadata.range.map(|_| "range"),
-        metadata.mean.map(|_| "mean"),
-        metadata.std.map(|_| "std"),
-        metadata.resize.map(|_| "resize"),
-        metadata.crop.map(|_| "crop"),
-        metadata.pad.map(|_| "pad"),
-    ];
-    let said: Vec<&str> = said.into_iter().flatten().collect();
+    let said: Vec<&str> = VALUES.into_iter().filter(|key| metadata.own(key).is_some()).collect();
+    let mut origins: Vec<&str> = said.iter().filter_map(|key| metadata.origin(key)).collect();
+    origins.dedup();
     let source = match said.is_empty() {
         true => format!("the usual for {kind}"),
-        false => format!("the usual for {kind}, with vidmill.{{{}}} from the metadata", said.join(", ")),
+        false => {
+            let (said, origins) = (said.join(", "), origins.join(" and "));
+            format!("the usual for {kind}, with vidmill.{{{said}}} from {origins}")
+        }
     };
     why.push(format!(
         "values {} {}, {resize:?}: {source}",
@@ -127,6 +141,68 @@ pub(super) fn spec(
         mean: values.mean,
         std: values.std,
     })
+}
+
+fn name_of<T: PartialEq>(choices: &[(&'static str, T)], wanted: T) -> Option<&'static str> {
+    choices.iter().find(|(_, choice)| *choice == wanted).map(|(name, _)| *name)
+}
+
+/// The keys that say how values are made.
+const VALUES: [&str; 7] = ["color", "range", "mean", "std", "resize", "crop", "pad"];
+
+/// What a card says of the input.
+pub(super) fn lines(
+    kind: &str,
+    info: &ModelInfo,
+    input: &ImageInput,
+    metadata: &Metadata,
+    spec: &TensorSpec,
+    why: &[String],
+) -> Vec<CardLine> {
+    let source = |key: &str| match metadata.origin(key) {
+        Some(origin) => format!("by {origin}"),
+        None => format!("the usual for {kind}"),
+    };
+    let Size { width, height } = spec.size;
+    let mut lines = vec![CardLine::new("imgsz", vec![height, width], reason(why, "input"))];
+    let image = info.inputs.get(input.at);
+    if let Some(image) = image.filter(|_| info.inputs.len() > 1) {
+        lines.push(CardLine::new("image", image.name.as_str(), "the input that takes the image"));
+    }
+    let layout = match spec.layout {
+        TensorLayout::Nchw => "nchw",
+        TensorLayout::Nhwc => "nhwc",
+    };
+    lines.push(CardLine::new("layout", layout, image.map(ToString::to_string).unwrap_or_default()));
+    lines.extend(name_of(COLORS, spec.channels).map(|name| CardLine::new("color", name, source("color"))));
+    let range = [(TO_ONE, 1), (1.0, 255)].into_iter().find(|(scale, _)| *scale == spec.scale);
+    if let Some((_, range)) = range {
+        let one_or_three = |values: [f32; 3]| match values {
+            [a, b, c] if a == b && b == c => number(a),
+            values => values.map(number).to_vec().into(),
+        };
+        lines.push(CardLine::new("range", range, source("range")));
+        lines.push(CardLine::new("mean", one_or_three(spec.mean), source("mean")));
+        lines.push(CardLine::new("std", one_or_three(spec.std), source("std")));
+    }
+    match spec.resize {
+        // The fraction that gives this size; where none does, neither line is written, and all is worked out anew.
+        ResizeMode::CenterCropFrom(from) => {
+            let ratio = width as f32 / from.width as f32;
+            let mut fractions = metadata.crop.into_iter().chain([0.875, ratio]);
+            if let Some(fraction) = fractions.find(|fraction| cropped_from(spec.size, *fraction) == from) {
+                lines.push(CardLine::new("resize", "center-crop", source("resize")));
+                lines.push(CardLine::new("crop", number(fraction), source("crop")));
+            }
+        }
+        resize => {
+            lines.extend(name_of(RESIZES, resize).map(|name| CardLine::new("resize", name, source("resize"))))
+        }
+    }
+    if matches!(spec.resize, ResizeMode::Letterbox | ResizeMode::LetterboxTopLeft) {
+        lines.push(CardLine::new("pad", spec.pad, source("pad")));
+    }
+    lines
 }
 
 fn channels(input: &ImageInput, metadata: &Metadata, usual: ChannelOrder) -> Result<ChannelOrder, Error> {

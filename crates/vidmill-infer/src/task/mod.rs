@@ -50,46 +50,31 @@ pub use found::{Class, Detection, Found, Keypoint, Region, Text};
 pub(crate) use input::ImageInput;
 pub use recognise::families;
 
-use crate::{DecodeError, Error, Labels, ModelInfo, Outputs};
+use crate::{CardLine, DecodeError, Error, Labels, ModelInfo, Outputs};
 
 /// What the user may choose.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TaskOptions {
-    /// Detections must be surer than this.
-    pub conf: f32,
-    /// Boxes of a class that overlap more than this are one.
-    pub iou: f32,
-    /// At most this many detections a frame.
-    pub max_det: usize,
+    /// Detections must be surer than this; `None` is what the model's card or metadata says, or 0.25.
+    pub conf: Option<f32>,
+    /// Detections down to this confidence are decoded though they are not surer than `conf`: a tracker has a use for them.
+    pub weaker: Option<f32>,
+    /// Boxes of a class that overlap more than this are one; `None` is what the model says, or 0.7.
+    pub iou: Option<f32>,
+    /// At most this many detections a frame; `None` is what the model says, or 300.
+    pub max_det: Option<usize>,
     /// Only these classes, by name or number; empty means all.
     pub classes: Vec<String>,
     /// Input size, for models that take any; rounded up to the model's stride.
     pub imgsz: Option<Size>,
     /// A file of class names, one a line, in place of the model's own.
     pub labels: Option<PathBuf>,
-    /// At most this many classes of a whole picture.
-    pub top_k: usize,
+    /// At most this many classes of a whole picture; `None` is what the model says, or 5.
+    pub top_k: Option<usize>,
     /// Whether embeddings are given length 1.
     pub normalize: bool,
     /// The model's task or family by name (see [`families`]), where it is not recognised or wrongly so.
     pub task: Option<String>,
-}
-
-impl Default for TaskOptions {
-    /// Ultralytics' defaults.
-    fn default() -> Self {
-        Self {
-            conf: 0.25,
-            iou: 0.7,
-            max_det: 300,
-            classes: Vec::new(),
-            imgsz: None,
-            labels: None,
-            top_k: 5,
-            normalize: false,
-            task: None,
-        }
-    }
 }
 
 /// How many items a batch may hold.
@@ -111,19 +96,28 @@ pub struct TaskPlan {
     batch: Batch,
     labels: Labels,
     decoder: Arc<dyn Decode>,
+    /// The least confidence that is told of; decoded are weaker ones, too, where [`TaskOptions::weaker`] asks for them.
+    conf: f32,
     thresholds: Thresholds,
     why: Vec<String>,
+    card: Vec<CardLine>,
 }
 
-/// What of the options decides over single results.
+/// What decides over single results.
 #[derive(Clone, Debug, PartialEq)]
-struct Thresholds {
-    conf: f32,
-    iou: f32,
-    max_det: usize,
-    classes: Option<Vec<u32>>,
-    top_k: usize,
-    normalize: bool,
+pub struct Thresholds {
+    /// Detections that are decoded are surer than this.
+    pub conf: f32,
+    /// Boxes of a class that overlap more than this are one.
+    pub iou: f32,
+    /// At most this many detections a frame.
+    pub max_det: usize,
+    /// Only these classes.
+    pub classes: Option<Vec<u32>>,
+    /// At most this many classes of a whole picture.
+    pub top_k: usize,
+    /// Whether embeddings are given length 1.
+    pub normalize: bool,
 }
 
 impl Thresholds {
@@ -145,7 +139,7 @@ impl TaskPlan {
     /// [`Error::Unrecognised`] with the model's inputs and outputs and the choices; errors about options, metadata and labels
     /// that do not fit.
     pub fn recognise(info: &ModelInfo, options: &TaskOptions) -> Result<Self, Error> {
-        recognise::plan(info, options)
+        recognise::plan(info, options).map_err(|error| info.cards.blame(error))
     }
 
     /// The shape of a batch of one (or of the model's fixed size), for finding out the outputs of a model that does not tell.
@@ -153,7 +147,7 @@ impl TaskPlan {
     /// # Errors
     /// As [`TaskPlan::recognise`], of the input.
     pub fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
-        recognise::trial_shape(info, options)
+        recognise::trial_shape(info, options).map_err(|error| info.cards.blame(error))
     }
     /// The family that the model was recognised as.
     pub fn family(&self) -> &'static str {
@@ -171,6 +165,10 @@ impl TaskPlan {
     pub fn batch(&self) -> Batch {
         self.batch
     }
+    /// Detections that are told of are surer than this.
+    pub fn conf(&self) -> f32 {
+        self.conf
+    }
     /// The names of the classes.
     pub fn labels(&self) -> &Labels {
         &self.labels
@@ -183,6 +181,14 @@ impl TaskPlan {
     /// Which keypoints are drawn with a line between them: pairs of places in [`TaskPlan::keypoint_names`].
     pub fn skeleton(&self) -> &[[usize; 2]] {
         &self.decoder.keypoints().skeleton
+    }
+    /// What decides over single results.
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
+    }
+    /// What a model card would say to the same effect.
+    pub fn card(&self) -> &[CardLine] {
+        &self.card
     }
     /// What was inferred from what, one sentence a line.
     pub fn why(&self) -> &[String] {

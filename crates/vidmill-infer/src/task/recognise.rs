@@ -5,8 +5,9 @@ use vidmill_image::{Size, TensorLayout};
 use super::family::{FAMILIES, Family, Head, Look, Task, cells, cells_text};
 use super::input::ImageInput;
 use super::{Batch, TaskOptions, TaskPlan, Thresholds, feed};
-use crate::metadata::Metadata;
-use crate::{Error, Labels, ModelInfo};
+use crate::metadata::{KEYS, Metadata};
+use crate::side::SideInput;
+use crate::{CardLine, Error, Labels, ModelInfo};
 
 /// What [`TaskOptions::task`] takes: families, with the names of models that are read just so, and tasks, of which a family is
 /// then looked for.
@@ -26,10 +27,12 @@ pub fn families() -> String {
 
 pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, Error> {
     check(options)?;
-    let input = ImageInput::of(info)?;
     let metadata = Metadata::of(info)?;
+    let input = ImageInput::of(info, &metadata)?;
     let mut why = metadata.ignored.clone();
     let size = feed::size(info, &input, &metadata, options, &mut why)?;
+    let sides = SideInput::all(info, input.at, input.batch, Some(size), &metadata.inputs)?;
+    why.extend(sides.iter().map(SideInput::told));
     let given = given_labels(&metadata, options, &mut why)?;
     let wanted = wanted(&metadata, options, &mut why)?;
     let look = Look { info, metadata: &metadata, size, task: wanted.task(), labels: given.as_ref() };
@@ -43,22 +46,132 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let Head { decoder, classes, usual } =
         family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
     let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
+    let given = given.filter(|names| {
+        let fits = options.labels.is_some()
+            || !metadata.is_from_beside("names")
+            || classes.is_none_or(|classes| classes == names.len());
+        if !fits {
+            let origin = metadata.origin("names").unwrap_or_default();
+            why.push(format!(
+                "ignored: {origin} names {} classes, the model has another number",
+                names.len()
+            ));
+        }
+        fits
+    });
     let labels = labels(given, task, classes, family.class_names(), options, &mut why)?;
     let wanted = wanted_classes(&labels, classes, options)?;
-    let TaskOptions { conf, iou, max_det, top_k, normalize, .. } = *options;
-    let thresholds = Thresholds { conf, iou, max_det, classes: wanted, top_k, normalize };
+    let mut thresholds = thresholds(&metadata, options, wanted);
     let batch = match input.batch {
         Some(count) => Batch::Fixed(count),
         // Outputs that have no batch dimension hold one item, whatever the input would take.
         None if !decoder.is_batched() => Batch::Fixed(1),
         None => Batch::Dynamic,
     };
-    Ok(TaskPlan { family: name, task, spec, batch, labels, decoder, thresholds, why })
+    let mut card = feed::lines(name, info, &input, &metadata, &spec, &why);
+    card.insert(0, CardLine::new("task", name, reason(&why, "kind")));
+    card.extend(sides_line(&sides));
+    card.extend(
+        decoder
+            .card()
+            .into_iter()
+            .map(|(key, value, subject)| CardLine::new(key, value, reason(&why, subject))),
+    );
+    card.extend(threshold_lines(task, &thresholds, &metadata, options));
+    card.extend(names_line(&labels, &why));
+    card.extend(carried(&metadata, &card));
+    let conf = thresholds.conf;
+    thresholds.conf = options.weaker.map_or(conf, |weaker| conf.min(weaker));
+    Ok(TaskPlan { family: name, task, spec, batch, labels, decoder, conf, thresholds, why, card })
+}
+
+/// What the user says, else the model, else Ultralytics' defaults.
+fn thresholds(metadata: &Metadata, options: &TaskOptions, classes: Option<Vec<u32>>) -> Thresholds {
+    Thresholds {
+        conf: options.conf.or(metadata.conf).unwrap_or(0.25),
+        iou: options.iou.or(metadata.iou).unwrap_or(0.7),
+        max_det: options.max_det.or(metadata.max_det).unwrap_or(300),
+        top_k: options.top_k.or(metadata.top_k).unwrap_or(5),
+        normalize: options.normalize,
+        classes,
+    }
+}
+
+/// What [`TaskPlan::why`] says of a subject, without the subject.
+pub(super) fn reason(why: &[String], subject: &str) -> String {
+    let of_subject =
+        |line: &&String| line.strip_prefix(subject).is_some_and(|rest| rest.starts_with([' ', ':']));
+    let line = why.iter().rev().find(of_subject).map_or("", String::as_str);
+    line.split_once(": ").map_or(line, |(_, reason)| reason).to_owned()
+}
+
+fn sides_line(sides: &[SideInput]) -> Option<CardLine> {
+    let values: serde_json::Map<_, _> = sides.iter().map(|side| (side.name.clone(), side.json())).collect();
+    let told: Vec<String> = sides.iter().map(|side| format!("'{}': {}", side.name, side.why)).collect();
+    (!values.is_empty()).then(|| CardLine::new("inputs", values, told.join("; ")))
+}
+
+fn threshold_lines(
+    task: Task,
+    thresholds: &Thresholds,
+    metadata: &Metadata,
+    options: &TaskOptions,
+) -> Vec<CardLine> {
+    let why = |key: &str, is_given: bool| match metadata.origin(key) {
+        _ if is_given => format!("by --{}", key.replace('_', "-")),
+        Some(origin) => format!("by {origin}"),
+        None => "the usual".to_owned(),
+    };
+    let mut lines = vec![
+        CardLine::new("conf", number(thresholds.conf), why("conf", options.conf.is_some())),
+        CardLine::new("iou", number(thresholds.iou), why("iou", options.iou.is_some())),
+        CardLine::new("max_det", thresholds.max_det, why("max_det", options.max_det.is_some())),
+    ];
+    if task == Task::Classify {
+        lines.push(CardLine::new("top_k", thresholds.top_k, why("top_k", options.top_k.is_some())));
+    }
+    if thresholds.normalize {
+        lines.push(CardLine::new("normalize", true, why("normalize", true)));
+    }
+    lines
+}
+
+/// A number as short as it is written by hand: 0.7, not 0.699999988079071.
+pub(super) fn number(value: f32) -> serde_json::Value {
+    let exact: f64 = value.to_string().parse().unwrap_or(f64::from(value));
+    if exact.fract() == 0.0 && exact.abs() < 1e9 { (exact as i64).into() } else { exact.into() }
+}
+
+/// Names in a list where they are of classes 0, 1, 2 and so on, else by number.
+fn names_line(labels: &Labels, why: &[String]) -> Option<CardLine> {
+    let is_list = labels.iter().zip(0..).all(|((id, _), at)| id == at);
+    let value: serde_json::Value = match is_list {
+        true => labels.iter().map(|(_, name)| name).collect(),
+        false => labels
+            .iter()
+            .map(|(id, name)| (id.to_string(), serde_json::Value::from(name)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    };
+    (!labels.is_empty()).then(|| CardLine::new("names", value, reason(why, "names")))
+}
+
+/// What is said already, and not by any of the `lines`: a card that replaces another loses nothing.
+fn carried(metadata: &Metadata, lines: &[CardLine]) -> Vec<CardLine> {
+    let new = KEYS.iter().filter(|key| lines.iter().all(|line| line.key != **key));
+    let line = |key: &&str| {
+        let (text, origin) = (metadata.own(key)?, metadata.origin(key)?);
+        // What was a list or table is JSON.
+        let value = serde_json::from_str(text).ok().filter(|value: &serde_json::Value| !value.is_null());
+        Some(CardLine::new(key, value.unwrap_or_else(|| text.into()), format!("by {origin}")))
+    };
+    new.filter_map(line).collect()
 }
 
 pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {
-    let input = ImageInput::of(info)?;
-    let Size { width, height } = feed::size(info, &input, &Metadata::of(info)?, options, &mut Vec::new())?;
+    let metadata = Metadata::of(info)?;
+    let input = ImageInput::of(info, &metadata)?;
+    let Size { width, height } = feed::size(info, &input, &metadata, options, &mut Vec::new())?;
     let (batch, width, height) = (input.batch.unwrap_or(1), width as usize, height as usize);
     Ok(match input.layout {
         TensorLayout::Nchw => vec![batch, input.channels, height, width],
@@ -68,13 +181,15 @@ pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec
 
 fn check(options: &TaskOptions) -> Result<(), Error> {
     for (option, value) in [("--conf", options.conf), ("--iou", options.iou)] {
-        if !(0.0..=1.0).contains(&value) {
+        if let Some(value) = value
+            && !(0.0..=1.0).contains(&value)
+        {
             let reason = "a number from 0 to 1 is expected".to_owned();
             return Err(Error::Option { option: format!("{option} {value}"), reason });
         }
     }
     for (option, value) in [("--max-det 0", options.max_det), ("--top-k 0", options.top_k)] {
-        if value == 0 {
+        if value == Some(0) {
             let reason = "at least 1 is expected".to_owned();
             return Err(Error::Option { option: option.to_owned(), reason });
         }
@@ -105,7 +220,10 @@ impl Wanted {
 fn wanted(metadata: &Metadata, options: &TaskOptions, why: &mut Vec<String>) -> Result<Wanted, Error> {
     let (name, said) = match (&options.task, &metadata.kind) {
         (Some(name), _) => (name, format!("named by --task {name}")),
-        (None, Some(name)) => (name, format!("the model's metadata says vidmill.task = {name}")),
+        (None, Some(name)) => {
+            let origin = metadata.origin("task").unwrap_or_default();
+            (name, format!("{origin} says vidmill.task = {name}"))
+        }
         // Another program's word: it may be one that vidmill does not know.
         (None, None) => return Ok(Wanted::Task(metadata.task.as_deref().and_then(of_ultralytics))),
     };
@@ -191,7 +309,8 @@ fn given_labels(
         return Ok(Some(labels));
     }
     if let Some(names) = &metadata.names {
-        why.push(format!("names of {} classes: from the model's metadata", names.len()));
+        let origin = metadata.origin("names").unwrap_or_default();
+        why.push(format!("names of {} classes: from {origin}", names.len()));
     }
     Ok(metadata.names.clone())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vidmill_image::{Rect, Size};
 
 use super::Thresholds;
-use super::end_to_end::{class_number, suppression};
+use super::end_to_end::{class_number, nms_line, suppression};
 use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, Values};
 use super::found::Found;
 use super::item::{Expected, best, place};
@@ -241,6 +241,11 @@ impl BoxFormat {
         Self { order, scale: [1.0, 1.0] }
     }
 
+    /// What a card says of it.
+    fn units_line(self) -> (&'static str, &'static str, &'static str) {
+        ("units", if self.scale == [1.0, 1.0] { "pixels" } else { "normalised" }, "boxes")
+    }
+
     fn rect(self, row: &[f32]) -> Rect {
         let [sx, sy] = self.scale;
         let [x1, y1, x2, y2] = match self.order {
@@ -272,6 +277,13 @@ struct Final {
 }
 
 impl Decode for Scored {
+    fn card(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        let background = match self.background {
+            Background::First => "first",
+            Background::None => "none",
+        };
+        vec![self.format.units_line(), ("background", background, "background")]
+    }
     fn is_batched(&self) -> bool {
         self.boxes.batched
     }
@@ -306,6 +318,9 @@ impl Scored {
 }
 
 impl Decode for Final {
+    fn card(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        vec![nms_line(self.suppression), self.format.units_line()]
+    }
     fn is_batched(&self) -> bool {
         self.boxes.batched
     }

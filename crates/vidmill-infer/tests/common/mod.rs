@@ -71,6 +71,30 @@ impl Onnx {
         self.tensor(name, F16, dims, &raw);
         self
     }
+    /// f32 weights that lie in another file, from byte `offset` on.
+    pub fn external_weights(mut self, name: &str, dims: &[u64], location: &str, offset: u64) -> Self {
+        let mut tensor = Vec::new();
+        for dim in dims {
+            number(&mut tensor, 1, *dim);
+        }
+        number(&mut tensor, 2, F32);
+        bytes(&mut tensor, 8, name.as_bytes());
+        let length = dims.iter().product::<u64>() * 4;
+        let entries = [
+            ("location", location.to_owned()),
+            ("offset", offset.to_string()),
+            ("length", length.to_string()),
+        ];
+        for (key, value) in entries {
+            let mut entry = Vec::new();
+            bytes(&mut entry, 1, key.as_bytes());
+            bytes(&mut entry, 2, value.as_bytes());
+            bytes(&mut tensor, 13, &entry);
+        }
+        number(&mut tensor, 14, 1);
+        bytes(&mut self.graph, 5, &tensor);
+        self
+    }
     fn tensor(&mut self, name: &str, element: u64, dims: &[u64], raw: &[u8]) {
         let mut tensor = Vec::new();
         for dim in dims {
@@ -180,6 +204,25 @@ impl File {
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, bytes).expect("the temporary directory can be written");
         Self(path)
+    }
+}
+
+/// A folder of its own that goes with its owner.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("vidmill-infer-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("the temporary directory can be written");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

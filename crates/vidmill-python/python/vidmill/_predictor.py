@@ -36,15 +36,16 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
-    conf: float = 0.25,
-    iou: float = 0.7,
-    max_det: int = 300,
+    conf: float | None = None,
+    iou: float | None = None,
+    max_det: int | None = None,
     classes: Sequence[str | int] = (),
     imgsz: int | tuple[int, int] | None = None,
     labels: StrPath | None = None,
-    top_k: int = 5,
+    top_k: int | None = None,
     normalize: bool = False,
     task: str | None = None,
+    card: StrPath | None = None,
     onnxruntime: StrPath | None = None,
 ) -> Model:
     """Loads an ONNX model on a device: the one asked for, or it fails; only "auto" may choose.
@@ -64,15 +65,16 @@ def load(
         device: auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N or openvino.
         precision: auto, f32, f16 or bf16.
         threads: Of the session on a CPU; 0 for as many as there are cores.
-        conf: Least confidence of a detection, 0 to 1.
-        iou: Boxes of one class that overlap more than this are one, 0 to 1.
-        max_det: Most detections in an image.
+        conf: Least confidence of a detection, 0 to 1; by default what the model's card says, or 0.25.
+        iou: Boxes of one class that overlap more than this are one, 0 to 1; by default the card's, or 0.7.
+        max_det: Most detections in an image; by default the card's, or 300.
         classes: Only these, by name or number; empty for all.
         imgsz: Input side (or (width, height)) in pixels, for models of dynamic size.
         labels: A file of class names, one a line.
-        top_k: Most classes of a whole image, from models that classify images.
+        top_k: Most classes of a whole image, from models that classify images; by default the card's, or 5.
         normalize: Whether embeddings are given length 1.
         task: How outputs are read, where that is not recognised.
+        card: The model's card (docs/MODEL_CARD.md); by default the model's name with .toml, if it is there.
         onnxruntime: ONNX Runtime's shared library; by default that of the installed package `onnxruntime`, else as `vidmill doctor` tells.
 
     Raises:
@@ -95,5 +97,6 @@ def load(
         top_k=top_k,
         normalize=normalize,
         task=task,
+        card=card,
         onnxruntime=onnxruntime,
     )

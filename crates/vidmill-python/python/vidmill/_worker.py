@@ -88,7 +88,8 @@ class Serving:
         self.predictor = predictor
         # What vidmill's own classes know beside that.
         self.file_metadata: Mapping[str, str] | None = getattr(predictor, "_vidmill_metadata", None)
-        asked = order["task"]["task"]
+        card = self.load["cards"]["card"] or {"entries": {}}
+        asked = order["task"]["task"] or card["entries"].get("vidmill.task")
         self.task = asked if asked not in (None, "detect") else getattr(predictor, "task", None)
         self.gives_tensors = self.task not in (None, "outputs") or self.file_metadata is not None
         self.shape: tuple[int, ...] = ()

@@ -28,7 +28,9 @@ pub(crate) fn key(
     choice: &Parallelism,
     sources: &[Source],
 ) -> Key {
-    let (task, runtime) = (&options.task, &model.runtime);
+    let (task, runtime, thresholds) = (&options.task, &model.runtime, plan.thresholds());
+    let cards = &model.info.cards;
+    let beside: Vec<&str> = cards.beside.iter().map(|card| card.sha256.as_str()).collect();
     let (every, fps) = match options.sampling.pace {
         Pace::All => (None, None),
         Pace::Every(n) => (Some(n.get()), None),
@@ -49,11 +51,13 @@ pub(crate) fn key(
         "task": plan.family(),
         "input": plan.spec(),
         "labels": digest(format!("{names:?}").as_bytes()),
-        "conf": task.conf.to_string(),
-        "iou": task.iou.to_string(),
-        "max_det": task.max_det,
+        "card": cards.card.as_ref().map(|card| &card.sha256),
+        "beside": (!beside.is_empty()).then_some(beside),
+        "conf": plan.conf().to_string(),
+        "iou": thresholds.iou.to_string(),
+        "max_det": thresholds.max_det,
         "classes": task.classes,
-        "top_k": task.top_k,
+        "top_k": thresholds.top_k,
         "normalize": task.normalize,
         "track": options.track,
         "every": every,

@@ -1,5 +1,7 @@
 //! Tracking in the records of a run.
 
+use vidmill_infer::TaskPlan;
+
 use crate::options::Options;
 use crate::record::Outcome;
 
@@ -14,9 +16,9 @@ pub(crate) struct Following {
 
 impl Following {
     /// As the user asks for it, if so.
-    pub fn of(options: &Options) -> Option<Self> {
+    pub fn of(options: &Options, plan: &TaskPlan) -> Option<Self> {
         let settings = options.track.clone()?;
-        Some(Self { settings, conf: options.task.conf })
+        Some(Self { settings, conf: plan.conf() })
     }
 
     /// The tracker of a source that is begun.

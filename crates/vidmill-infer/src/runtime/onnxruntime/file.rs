@@ -1,9 +1,12 @@
-//! What can be read from an ONNX file without the runtime: its operators and the type of its weights.
+//! What can be read from an ONNX file without the runtime: its operators, the type of its weights, and the other files that
+//! hold some of them.
 //!
-//! In: the file's bytes. Out: a [`Summary`], or none where the bytes are not ONNX's protobuf (the runtime then says what
-//! is wrong with them, or knows another format). Field numbers are those of onnx.proto (github.com/onnx/onnx).
+//! In: the file, of which only what is looked for is read; tensors are passed over, so that a file of any size takes a few
+//! pages of memory. Out: a [`Summary`], or none where the file is not ONNX's protobuf (the runtime then says what is wrong with
+//! it, or knows another format). Field numbers are those of onnx.proto (github.com/onnx/onnx).
 
 use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::Element;
 
@@ -16,175 +19,368 @@ pub(crate) struct Summary {
     pub weights: Option<Element>,
     /// The first input or output that is not a tensor.
     pub not_a_tensor: Option<String>,
+    /// Other files that hold tensors, as the model names them (relative to its own folder), and how many bytes each of them
+    /// must have at least.
+    pub external: BTreeMap<String, u64>,
 }
 
 /// Reads the summary of a whole file.
-pub(crate) fn summarise(bytes: &[u8]) -> Option<Summary> {
-    let mut summary = Summary::default();
-    let mut counts = BTreeMap::new();
-    for field in Fields(bytes) {
-        if let (7, Value::Bytes(graph)) = field? {
-            read_graph(graph, &mut summary, &mut counts)?;
-        }
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn summarise(file: impl Read + Seek) -> io::Result<Option<Summary>> {
+    let mut walk = Walk::new(file)?;
+    match walk.model() {
+        Ok(()) => {}
+        Err(Flaw::Malformed) => return Ok(None),
+        Err(Flaw::Read(error)) => return Err(error),
     }
+    let Walk { mut summary, counts, .. } = walk;
     summary.weights = counts.into_iter().max_by_key(|&(_, count)| count).map(|(element, _)| element);
-    Some(summary)
+    Ok(Some(summary))
 }
 
-fn read_graph(bytes: &[u8], summary: &mut Summary, counts: &mut BTreeMap<Element, u64>) -> Option<()> {
-    for field in Fields(bytes) {
-        match field? {
-            (1, Value::Bytes(node)) => read_node(node, summary, counts)?,
-            (5, Value::Bytes(tensor)) => count_weights(tensor, counts)?,
-            (11 | 12, Value::Bytes(value)) if summary.not_a_tensor.is_none() && !is_tensor(value)? => {
-                summary.not_a_tensor = Some(text_field(value, 1)?);
-            }
-            _ => {}
-        }
-    }
-    Some(())
+/// Why a walk ends early.
+enum Flaw {
+    Malformed,
+    Read(io::Error),
 }
 
-fn read_node(bytes: &[u8], summary: &mut Summary, counts: &mut BTreeMap<Element, u64>) -> Option<()> {
-    let operator = text_field(bytes, 4)?;
-    // Weights may also stand in Constant nodes: attribute (5) -> tensor (5).
-    if operator == "Constant" {
-        for field in Fields(bytes) {
-            if let (5, Value::Bytes(attribute)) = field? {
-                for field in Fields(attribute) {
-                    if let (5, Value::Bytes(tensor)) = field? {
-                        count_weights(tensor, counts)?;
-                    }
-                }
-            }
-        }
-    }
-    *summary.operators.entry(operator).or_default() += 1;
-    Some(())
-}
+type Step<T = ()> = Result<T, Flaw>;
 
-/// Adds a tensor's elements to those of its type; integers of shapes and indices do not count as weights.
-fn count_weights(bytes: &[u8], counts: &mut BTreeMap<Element, u64>) -> Option<()> {
-    let (mut elements, mut data_type) = (1u64, 0);
-    for field in Fields(bytes) {
-        match field? {
-            (1, Value::Number(dim)) => elements = elements.saturating_mul(dim),
-            (1, Value::Bytes(packed)) => {
-                let mut rest = packed;
-                while !rest.is_empty() {
-                    elements = elements.saturating_mul(varint(&mut rest)?);
-                }
-            }
-            (2, Value::Number(number)) => data_type = number,
-            _ => {}
-        }
-    }
-    let element = match data_type {
-        1 => Element::F32,
-        2 => Element::U8,
-        3 => Element::I8,
-        10 => Element::F16,
-        11 => Element::F64,
-        16 => Element::Bf16,
-        _ => return Some(()),
-    };
-    let count = counts.entry(element).or_default();
-    *count = count.saturating_add(elements);
-    Some(())
-}
-
-/// ValueInfoProto: type (2) -> tensor_type (1). A value without a type passes for a tensor.
-fn is_tensor(value: &[u8]) -> Option<bool> {
-    for field in Fields(value) {
-        if let (2, Value::Bytes(kind)) = field? {
-            for field in Fields(kind) {
-                if let (4 | 5 | 7 | 8 | 9, Value::Bytes(_)) = field? {
-                    return Some(false);
-                }
-            }
-        }
-    }
-    Some(true)
-}
-
-fn text_field(bytes: &[u8], number: u64) -> Option<String> {
-    let mut text = String::new();
-    for field in Fields(bytes) {
-        match field? {
-            (found, Value::Bytes(value)) if found == number => {
-                text = String::from_utf8_lossy(value).into_owned()
-            }
-            _ => {}
-        }
-    }
-    Some(text)
-}
-
-enum Value<'a> {
+/// A field's value: a number, or so many bytes that come next. Numbers of fixed width are passed over.
+enum Value {
     Number(u64),
-    Bytes(&'a [u8]),
+    Bytes(u64),
     Fixed,
 }
 
-/// The fields of a protobuf message; `None` in place of one that is malformed, and then no more.
-struct Fields<'a>(&'a [u8]);
+/// A message that ends at this place of the file.
+#[derive(Clone, Copy)]
+struct End(u64);
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u64, Value<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.read();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
+struct Walk<R> {
+    reader: BufReader<R>,
+    at: u64,
+    end: u64,
+    /// How many graphs lie around what is read.
+    depth: u32,
+    summary: Summary,
+    counts: BTreeMap<Element, u64>,
 }
 
-impl<'a> Fields<'a> {
-    fn read(&mut self) -> Option<(u64, Value<'a>)> {
-        let key = varint(&mut self.0)?;
-        let value = match key & 7 {
-            0 => Value::Number(varint(&mut self.0)?),
-            1 => self.skip(8)?,
-            2 => {
-                let length = usize::try_from(varint(&mut self.0)?).ok()?;
-                Value::Bytes(self.0.split_off(..length)?)
+/// Graphs within graphs (branches and loops) go no deeper in any real model.
+const DEEPEST: u32 = 32;
+
+/// Names longer than this come from a broken file.
+const LONGEST_TEXT: u64 = 1 << 16;
+
+impl<R: Read + Seek> Walk<R> {
+    fn new(mut file: R) -> io::Result<Self> {
+        let end = file.seek(SeekFrom::End(0))?;
+        file.rewind()?;
+        let (summary, counts) = (Summary::default(), BTreeMap::new());
+        Ok(Self { reader: BufReader::new(file), at: 0, end, depth: 0, summary, counts })
+    }
+
+    /// ModelProto: graph (7), functions (25).
+    fn model(&mut self) -> Step {
+        let end = End(self.end);
+        while let Some(field) = self.field(end)? {
+            match field {
+                (7, Value::Bytes(length)) => self.within(length, Self::graph)?,
+                (25, Value::Bytes(length)) => self.within(length, Self::function)?,
+                (_, value) => self.pass(&value)?,
             }
-            5 => self.skip(4)?,
-            _ => return None,
+        }
+        Ok(())
+    }
+
+    /// FunctionProto: nodes (7). They are no part of the main graph.
+    fn function(&mut self, end: End) -> Step {
+        self.deeper(|walk| {
+            while let Some(field) = walk.field(end)? {
+                match field {
+                    (7, Value::Bytes(length)) => walk.within(length, Self::node)?,
+                    (_, value) => walk.pass(&value)?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// GraphProto: nodes (1), initializers (5) and sparse ones (15), inputs (11), outputs (12).
+    fn graph(&mut self, end: End) -> Step {
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1, Value::Bytes(length)) => self.within(length, Self::node)?,
+                (5, Value::Bytes(length)) => self.within(length, Self::tensor)?,
+                (15, Value::Bytes(length)) => self.within(length, Self::sparse_tensor)?,
+                (11 | 12, Value::Bytes(length)) if self.depth == 0 => {
+                    self.within(length, Self::value_info)?
+                }
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// NodeProto: operator (4), attributes (5).
+    fn node(&mut self, end: End) -> Step {
+        let mut operator = String::new();
+        while let Some(field) = self.field(end)? {
+            match field {
+                (4, Value::Bytes(length)) => operator = self.text(length)?,
+                (5, Value::Bytes(length)) => self.within(length, Self::attribute)?,
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        if self.depth == 0 {
+            *self.summary.operators.entry(operator).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// AttributeProto: a tensor (5), a graph (6), tensors (10), graphs (11), sparse tensors (22, 23). Weights also stand in
+    /// Constant nodes.
+    fn attribute(&mut self, end: End) -> Step {
+        while let Some(field) = self.field(end)? {
+            match field {
+                (5 | 10, Value::Bytes(length)) => self.within(length, Self::tensor)?,
+                (6 | 11, Value::Bytes(length)) => {
+                    self.deeper(|walk| walk.within(length, Self::graph))?;
+                }
+                (22 | 23, Value::Bytes(length)) => self.within(length, Self::sparse_tensor)?,
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// SparseTensorProto: values (1), indices (2).
+    fn sparse_tensor(&mut self, end: End) -> Step {
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1 | 2, Value::Bytes(length)) => self.within(length, Self::tensor)?,
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// TensorProto: dims (1), data type (2), entries on external data (13), where the data lies (14). Its elements count for
+    /// their type; integers of shapes and indices do not count as weights.
+    fn tensor(&mut self, end: End) -> Step {
+        let (mut elements, mut data_type, mut is_external) = (1u64, 0, false);
+        let mut entries = BTreeMap::new();
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1, Value::Number(dim)) => elements = elements.saturating_mul(dim),
+                (1, Value::Bytes(length)) => {
+                    let end = self.end_of(length)?;
+                    while self.at < end.0 {
+                        elements = elements.saturating_mul(self.varint(end)?);
+                    }
+                }
+                (2, Value::Number(number)) => data_type = number,
+                (13, Value::Bytes(length)) => {
+                    self.within(length, |walk, end| walk.entry(end, &mut entries))?
+                }
+                (14, Value::Number(place)) => is_external = place == 1,
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        let (element, bits) = match data_type {
+            1 => (Some(Element::F32), 32),
+            2 => (Some(Element::U8), 8),
+            3 => (Some(Element::I8), 8),
+            10 => (Some(Element::F16), 16),
+            11 => (Some(Element::F64), 64),
+            16 => (Some(Element::Bf16), 16),
+            6 | 12 => (None, 32),
+            7 | 13 | 14 => (None, 64),
+            4 | 5 => (None, 16),
+            9 => (None, 8),
+            _ => (None, 0),
         };
-        Some((key >> 3, value))
+        if let Some(element) = element {
+            let count = self.counts.entry(element).or_default();
+            *count = count.saturating_add(elements);
+        }
+        if is_external {
+            self.external(&entries, elements.saturating_mul(bits) / 8)?;
+        }
+        Ok(())
     }
 
-    fn skip(&mut self, bytes: usize) -> Option<Value<'a>> {
-        self.0.split_off(..bytes).map(|_| Value::Fixed)
+    /// StringStringEntryProto: key (1), value (2).
+    fn entry(&mut self, end: End, entries: &mut BTreeMap<String, String>) -> Step {
+        let (mut key, mut text) = (String::new(), String::new());
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1, Value::Bytes(length)) => key = self.text(length)?,
+                (2, Value::Bytes(length)) => text = self.text(length)?,
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        entries.insert(key, text);
+        Ok(())
     }
-}
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.split_off_first()?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
+    /// Notes where a tensor of `bytes` bytes lies.
+    fn external(&mut self, entries: &BTreeMap<String, String>, bytes: u64) -> Step {
+        let number = |key: &str, usual: u64| match entries.get(key) {
+            Some(text) => text.trim().parse::<u64>().map_err(|_| Flaw::Malformed),
+            None => Ok(usual),
+        };
+        let location = entries.get("location").ok_or(Flaw::Malformed)?;
+        let needed = number("offset", 0)?.saturating_add(number("length", bytes)?);
+        let known = self.summary.external.entry(location.clone()).or_default();
+        *known = needed.max(*known);
+        Ok(())
+    }
+
+    /// ValueInfoProto: name (1), type (2), of which a field other than `tensor_type` (1) tells what is no tensor. A value without
+    /// a type passes for a tensor.
+    fn value_info(&mut self, end: End) -> Step {
+        let (mut name, mut is_tensor) = (String::new(), true);
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1, Value::Bytes(length)) => name = self.text(length)?,
+                (2, Value::Bytes(length)) => {
+                    let end = self.end_of(length)?;
+                    while let Some((number, value)) = self.field(end)? {
+                        is_tensor &= !matches!((number, &value), (4 | 5 | 7 | 8 | 9, Value::Bytes(_)));
+                        self.pass(&value)?;
+                    }
+                }
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        if !is_tensor && self.summary.not_a_tensor.is_none() {
+            self.summary.not_a_tensor = Some(name);
+        }
+        Ok(())
+    }
+
+    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Step) -> Step {
+        if self.depth == DEEPEST {
+            return Err(Flaw::Malformed);
+        }
+        self.depth += 1;
+        let read = read(self);
+        self.depth -= 1;
+        read
+    }
+
+    /// Reads a message of `length` bytes to its end.
+    fn within(&mut self, length: u64, read: impl FnOnce(&mut Self, End) -> Step) -> Step {
+        let end = self.end_of(length)?;
+        read(self, end)
+    }
+
+    /// Where what begins here ends. Within another message it must end with it, which [`Walk::field`] sees to.
+    fn end_of(&self, length: u64) -> Step<End> {
+        self.at.checked_add(length).filter(|end| *end <= self.end).map(End).ok_or(Flaw::Malformed)
+    }
+
+    /// The next field of a message; none at its end.
+    fn field(&mut self, end: End) -> Step<Option<(u64, Value)>> {
+        if self.at == end.0 {
+            return Ok(None);
+        }
+        let key = self.varint(end)?;
+        let value = match key & 7 {
+            0 => Value::Number(self.varint(end)?),
+            1 => self.skip(8).map(|()| Value::Fixed)?,
+            2 => Value::Bytes(self.varint(end)?),
+            5 => self.skip(4).map(|()| Value::Fixed)?,
+            _ => return Err(Flaw::Malformed),
+        };
+        let follows = if let Value::Bytes(length) = value { length } else { 0 };
+        match self.at.checked_add(follows) {
+            Some(next) if next <= end.0 => Ok(Some((key >> 3, value))),
+            _ => Err(Flaw::Malformed),
         }
     }
-    None
+
+    /// Passes over a value that nobody asks for.
+    fn pass(&mut self, value: &Value) -> Step {
+        match value {
+            Value::Bytes(length) => self.skip(*length),
+            Value::Number(_) | Value::Fixed => Ok(()),
+        }
+    }
+
+    fn skip(&mut self, bytes: u64) -> Step {
+        let end = self.end_of(bytes)?;
+        let distance = i64::try_from(bytes).map_err(|_| Flaw::Malformed)?;
+        self.reader.seek_relative(distance).map_err(Flaw::Read)?;
+        self.at = end.0;
+        Ok(())
+    }
+
+    fn text(&mut self, length: u64) -> Step<String> {
+        let end = self.end_of(length)?;
+        if length > LONGEST_TEXT {
+            return Err(Flaw::Malformed);
+        }
+        let mut bytes = Vec::new();
+        self.reader.by_ref().take(length).read_to_end(&mut bytes).map_err(Flaw::Read)?;
+        self.at = end.0;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn varint(&mut self, end: End) -> Step<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            if self.at == end.0 {
+                break;
+            }
+            let &[byte, ..] = self.reader.fill_buf().map_err(Flaw::Read)? else { break };
+            self.reader.consume(1);
+            self.at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Flaw::Malformed)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-        let mut out = vec![(number << 3 | 2) as u8, bytes.len() as u8];
+        let mut out = vec![];
+        for mut value in [number << 3 | 2, bytes.len() as u64] {
+            while value >= 0x80 {
+                out.push(value as u8 | 0x80);
+                value >>= 7;
+            }
+            out.push(value as u8);
+        }
         out.extend(bytes);
         out
+    }
+
+    fn summary_of(bytes: &[u8]) -> Option<Summary> {
+        summarise(Cursor::new(bytes)).unwrap()
+    }
+
+    fn entry(key: &str, value: &str) -> Vec<u8> {
+        field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat())
+    }
+
+    /// An f32 tensor of six elements whose data lies elsewhere.
+    fn external(entries: &[(&str, &str)]) -> Vec<u8> {
+        let head = vec![1 << 3, 3, 1 << 3, 2, 2 << 3, 1, 14 << 3, 1];
+        let entries = entries.iter().flat_map(|(key, value)| entry(key, value));
+        head.into_iter().chain(entries).collect()
     }
 
     fn model() -> Vec<u8> {
@@ -197,19 +393,62 @@ mod tests {
 
     #[test]
     fn operators_weights_and_sequences_are_seen() {
-        let summary = summarise(&model()).unwrap();
+        let summary = summary_of(&model()).unwrap();
         assert_eq!(summary.operators, BTreeMap::from([("Exp".to_owned(), 1)]));
         assert_eq!(summary.weights, Some(Element::F16));
         assert_eq!(summary.not_a_tensor.as_deref(), Some("list"));
+        assert!(summary.external.is_empty());
+    }
+
+    #[test]
+    fn external_data_is_found_wherever_it_is_named() {
+        let initializers = [
+            field(5, &external(&[("location", "w.data")])),
+            field(5, &external(&[("location", "w.data"), ("offset", "4096"), ("length", "24")])),
+        ];
+        let constant = field(5, &field(5, &external(&[("location", "constant"), ("offset", "8")])));
+        let node = field(1, &[field(4, b"Constant"), constant].concat());
+        let branch = field(6, &[field(5, &external(&[("location", "branch")])), node.clone()].concat());
+        let branching = field(1, &[field(4, b"If"), field(5, &branch)].concat());
+        let graph = [initializers.concat(), node, branching].concat();
+        let summary = summary_of(&field(7, &graph)).unwrap();
+        let expected = [("branch", 24), ("constant", 32), ("w.data", 4120)];
+        assert_eq!(summary.external, expected.map(|(name, bytes)| (name.to_owned(), bytes)).into());
+        assert_eq!(summary.operators, [("Constant".to_owned(), 1), ("If".to_owned(), 1)].into());
+    }
+
+    #[test]
+    fn a_tensor_is_passed_over_without_being_read() {
+        /// Fails when more than a few pages are read.
+        struct Frugal(Cursor<Vec<u8>>, usize);
+        impl Read for Frugal {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let read = self.0.read(into)?;
+                self.1 += read;
+                assert!(self.1 < 64 << 10, "the weights were read");
+                Ok(read)
+            }
+        }
+        impl Seek for Frugal {
+            fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+                self.0.seek(to)
+            }
+        }
+        let weights = field(5, &[vec![1 << 3, 3, 2 << 3, 1], field(9, &vec![0; 8 << 20])].concat());
+        let node = field(1, &field(4, b"Conv"));
+        let file = Frugal(Cursor::new(field(7, &[weights.clone(), weights, node].concat())), 0);
+        assert_eq!(summarise(file).unwrap().unwrap().operators["Conv"], 1);
     }
 
     #[test]
     fn cut_or_random_bytes_never_panic() {
         let whole = model();
         for length in 0..whole.len() {
-            let _ = summarise(&whole[..length]);
+            let _ = summary_of(&whole[..length]);
         }
-        assert!(summarise(&[0xff; 40]).is_none());
-        assert!(summarise(b"not a model").is_none());
+        assert!(summary_of(&[0xff; 40]).is_none());
+        assert!(summary_of(b"not a model").is_none());
+        let deep = (0..100).fold(Vec::new(), |inner, _| field(1, &field(5, &field(6, &inner))));
+        assert!(summary_of(&field(7, &deep)).is_none());
     }
 }

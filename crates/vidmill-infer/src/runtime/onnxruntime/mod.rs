@@ -21,7 +21,7 @@ use ort::logging::LogLevel;
 
 use crate::Error;
 
-pub(crate) use file::summarise as summarise_file;
+pub(crate) use file::{Summary, summarise as summarise_file};
 pub use find::{Found, INSTALL, VARIABLE, find};
 pub(crate) use predictor::{OrtPredictor, OrtTensors};
 pub(crate) use session::{Recipe, describe, open};
