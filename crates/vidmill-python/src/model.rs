@@ -99,7 +99,18 @@ impl Model {
         let imgsz = imgsz.map(|(width, height)| Size::new(width, height));
         let is_asked =
             task.is_some() || labels.is_some() || !classes.is_empty() || imgsz.is_some() || card.is_some();
-        let options = TaskOptions { conf, iou, max_det, classes, imgsz, labels, top_k, normalize, task };
+        let options = TaskOptions {
+            conf,
+            iou,
+            max_det,
+            classes,
+            imgsz,
+            labels,
+            top_k,
+            normalize,
+            task,
+            ..TaskOptions::default()
+        };
         py.detach(|| {
             let loaded = Loaded::open(&path, &load)?;
             let plan = match TaskPlan::recognise(loaded.info(), &options) {
