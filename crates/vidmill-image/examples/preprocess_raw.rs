@@ -189,6 +189,7 @@ fn mode(value: &str) -> Result<ResizeMode> {
             ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
             ("stretch", ResizeMode::Stretch),
             ("center-crop", ResizeMode::CenterCrop),
+            ("fit-height", ResizeMode::FitHeight),
         ],
     )
 }

@@ -128,6 +128,7 @@ impl Metadata {
                     ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
                     ("stretch", ResizeMode::Stretch),
                     ("center-crop", ResizeMode::CenterCrop),
+                    ("fit-height", ResizeMode::FitHeight),
                 ],
             )?,
             pad: entries

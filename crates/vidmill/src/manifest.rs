@@ -27,6 +27,8 @@ pub struct Manifest {
     pub runtime: RuntimeInfo,
     /// Workers, batch and threads, as chosen.
     pub parallelism: Parallelism,
+    /// The second model, where there is one.
+    pub then: Option<ThenEntry>,
     /// Every source, in order.
     pub sources: Vec<SourceEntry>,
     /// Sum over all sources.
@@ -99,6 +101,19 @@ pub struct ModelEntry {
     pub keypoints: Vec<String>,
     /// The input that frames are turned into.
     pub input: vidmill_image::TensorSpec,
+}
+
+/// The second model of a cascade.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThenEntry {
+    /// The model that ran.
+    pub model: ModelEntry,
+    /// Its runtime.
+    pub runtime: RuntimeInfo,
+    /// Its workers, batch and threads.
+    pub parallelism: Parallelism,
+    /// The classes of the first model that it was given; empty means all.
+    pub classes: Vec<String>,
 }
 
 /// Workers, batch and threads, as chosen.
@@ -210,6 +225,7 @@ impl Manifest {
             model: ModelEntry::new(&model.info, class, plan),
             runtime,
             parallelism,
+            then: None,
             sources: Vec::new(),
             ledger: Ledger::default(),
             failures: Vec::new(),

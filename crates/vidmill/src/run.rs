@@ -2,21 +2,24 @@
 //!
 //! One thread reads ([`crate::feed`]): for each frame, the sampler takes it or the ledger counts it as skipped; a slot
 //! is acquired, which waits while none is free; preprocessing fills it; the executor gets it. Workers run the model.
+//! Where a second model follows, another thread cuts out what was found, for it ([`crate::cascade`]).
 //! The calling thread keeps the books: verdicts are put in order, become records, and go to the sinks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Device, LoadOptions, TaskPlan};
+use crossbeam_channel::Sender;
+use vidmill_infer::TaskPlan;
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
-use crate::engine::Engine;
+use crate::cascade::{self, Job, Second};
 use crate::error::RunError;
-use crate::feed::{Feeder, line};
-use crate::manifest::{Manifest, Parallelism};
-use crate::options::Options;
+use crate::feed::{Event, Feeder, Line, line};
+use crate::loaded::Loaded;
+use crate::manifest::Manifest;
+use crate::options::{Options, Part, Then};
 use crate::outputs::{self, Outputs, Tap};
 use crate::predictor;
 use crate::progress::{Progress, Stop};
@@ -24,8 +27,9 @@ use crate::record::Record;
 use crate::resume::{self, Resumed};
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
-use crate::stage::Clocks;
+use crate::stage::{Clocks, Stage};
 use crate::usage::Meter;
+use crate::worker::{Ticket, Verdict};
 
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
 /// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
@@ -58,22 +62,25 @@ fn run_tapped(
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
-    let load = session_threads(&options.load);
-    let engine = Engine::open(options, &load, cores, stop)?;
-    let model = engine.description();
-    let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
-    let on_cpu = model.runtime.is_on_cpu();
-    let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
+    let loaded = Loaded::<Ticket>::load(options.part(), cores, stop)?;
+    let model = loaded.engine.description();
+    let then = cascade::second(options, model)?;
+    let second = match &then {
+        Some(then) => Some(Second::load(then, &loaded.plan, cores, stop)?),
+        None => None,
+    };
+    let (plan, choice) = (Arc::clone(&loaded.plan), loaded.choice);
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
-    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options))?;
-    let key = resume::key(options, model, &plan, &choice, &sources);
+    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options, then.as_ref()))?;
+    let key = resume::key(options, model, &plan, &choice, second.as_ref().map(Second::key), &sources);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
     };
     let mut manifest =
         Manifest::begun(&options.command, predictor::parts_of(&options.model).1, model, &plan, choice, key);
+    manifest.then = second.as_ref().map(Second::entry);
     if resumed.is_finished {
         outputs.clear()?;
         manifest.take_over_all(resumed);
@@ -81,10 +88,22 @@ fn run_tapped(
     }
     let resumed = Arc::new(resumed);
     let first = open_first(&sources, &resumed, &decode)?;
-    let slots = engine.slots(&choice)?;
-    let (line, line_end) = line(choice.window());
-    let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
-    let executor = engine.start(&choice, &plan, &slots, options.task.max_det, &clocks, &line)?;
+    let window = choice.window() + second.as_ref().map_or(0, |second| second.loaded.choice.under_way());
+    let (line, line_end) = line(window);
+    let usages = [loaded.engine.usage(), second.as_ref().and_then(|second| second.loaded.engine.usage())];
+    let meter =
+        Meter { begin, clocks: Arc::clone(&clocks), workers: usages.into_iter().flatten().collect() };
+    let second_plan = second.as_ref().map(|second| Arc::clone(&second.loaded.plan));
+    let draws = outputs.wants_frames();
+    let keep_frames = draws || second.is_some();
+    let (take, cutting) = match second {
+        None => (to_books(&line), None),
+        Some(second) => {
+            let (jobs, cutting) = second.start(window, &plan, draws, &clocks, &line)?;
+            (to_cutting(jobs), Some(cutting))
+        }
+    };
+    let filler = loaded.start(&clocks, Stage::WaitForSlot, [Stage::Infer, Stage::Task], take)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -95,52 +114,67 @@ fn run_tapped(
         tap,
     )?;
 
-    let keep_frames = outputs.wants_frames();
-    let books = Books::new(manifest, outputs, &plan, meter, Arc::clone(progress), Arc::clone(&resumed));
+    let plans = [Some(&*plan), second_plan.as_deref()];
+    let books = Books::new(manifest, outputs, plans, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
         first,
         sampling: options.sampling,
         decode,
-        spec: plan.spec().clone(),
-        batch: choice.batch,
+        plan: Arc::clone(&plan),
         keep_frames,
-        slots,
-        executor,
+        filler,
         line,
         clocks,
         progress: Arc::clone(progress),
         stop: stop.clone(),
         sources,
         resumed,
-        filling: None,
     };
     let reader = std::thread::Builder::new()
         .name("reader".into())
         .spawn(move || feeder.feed())
         .map_err(|e| RunError::Thread(format!("cannot start the reader thread: {e}")))?;
     let (result, reading) = books.keep(&line_end, stop);
-    if reading == Reading::Ended && reader.join().is_err() {
-        return Err(RunError::Thread("the reader thread panicked; please report this as a bug".into()));
+    if reading == Reading::Ended {
+        let threads = [Some(("reader", reader)), cutting.map(|thread| ("crops", thread))];
+        for (name, thread) in threads.into_iter().flatten() {
+            if thread.join().is_err() {
+                return Err(RunError::Thread(format!(
+                    "the {name} thread panicked; please report this as a bug"
+                )));
+            }
+        }
     }
     result
 }
 
+/// A frame's verdict goes to who keeps the books.
+fn to_books(line: &Line) -> Box<dyn Fn(Ticket, Verdict) + Send + Sync> {
+    let events = line.events();
+    Box::new(move |(place, item), verdict| {
+        // Whoever keeps the books listens until the last worker is gone.
+        let _ = events.send((place, Event::Frame { item, verdict }));
+    })
+}
+
+/// A frame's verdict goes to who cuts its detections out.
+fn to_cutting(jobs: Sender<Job>) -> Box<dyn Fn(Ticket, Verdict) + Send + Sync> {
+    Box::new(move |ticket, verdict| {
+        // It listens until the last worker of the first model is gone.
+        let _ = jobs.send((ticket, verdict));
+    })
+}
+
 /// Files that are read beside the sources.
-fn read_beside(options: &Options) -> Vec<PathBuf> {
-    [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()].into_iter().flatten().collect()
+fn read_beside(options: &Options, then: Option<&Then>) -> Vec<PathBuf> {
+    let of = |part: Part<'_>| [Some(predictor::parts_of(part.model).0), part.task.labels.clone()];
+    [Some(of(options.part())), then.map(|then| of(then.part()))].into_iter().flatten().flatten().flatten().collect()
 }
 
 /// Names in the order of their class numbers.
 fn class_names(plan: &TaskPlan) -> Arc<[String]> {
     let count = plan.labels().iter().map(|(id, _)| id + 1).max().unwrap_or(0);
     (0..count).map(|id| plan.labels().name(id).into_owned()).collect()
-}
-
-/// On a CPU each session has one thread unless the user says otherwise: the cores are shared out among sessions.
-fn session_threads(load: &LoadOptions) -> LoadOptions {
-    let threads =
-        if load.threads == 0 && matches!(load.device, Device::Auto | Device::Cpu) { 1 } else { load.threads };
-    LoadOptions { threads, ..load.clone() }
 }
 
 /// Opens the first source that is to be read before any output is touched. When it is the only one and cannot be read, there is

@@ -22,11 +22,19 @@ pub enum Stage {
     Annotate,
     /// Writing records.
     Write,
+    /// Detections cut out, and made tensors for the next model.
+    Crop,
+    /// Waiting for a free slot for one.
+    WaitForCropSlot,
+    /// The next model.
+    ThenInfer,
+    /// Its outputs to results.
+    ThenTask,
 }
 
 /// A clock a stage.
 #[derive(Debug, Default)]
-pub struct Clocks([AtomicU64; 7]);
+pub struct Clocks([AtomicU64; 11]);
 
 /// Wall seconds per stage, summed over threads; they overlap, so they add up to more than the run took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -45,6 +53,14 @@ pub struct StageSeconds {
     pub annotate: f64,
     /// Writing records.
     pub write: f64,
+    /// Detections cut out, and made tensors for the next model.
+    pub crop: f64,
+    /// Waiting for a free slot for one.
+    pub wait_for_crop_slot: f64,
+    /// The next model.
+    pub then_infer: f64,
+    /// Its outputs to results.
+    pub then_task: f64,
 }
 
 impl Clocks {
@@ -73,6 +89,10 @@ impl Clocks {
             task: of(Stage::Task),
             annotate: of(Stage::Annotate),
             write: of(Stage::Write),
+            crop: of(Stage::Crop),
+            wait_for_crop_slot: of(Stage::WaitForCropSlot),
+            then_infer: of(Stage::ThenInfer),
+            then_task: of(Stage::ThenTask),
         }
     }
 }

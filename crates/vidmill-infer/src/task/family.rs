@@ -9,7 +9,7 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
 use super::{
-    Thresholds, classify, embed, end_to_end, obb, outputs, pose, segment, semantic, ssd, yolo, yolox,
+    Sizing, Thresholds, classify, embed, end_to_end, obb, outputs, pose, segment, semantic, ssd, yolo, yolox,
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
@@ -124,6 +124,11 @@ pub(super) trait Family: Sync {
     /// # Errors
     /// Why the model cannot be of this family, as a sentence without its end.
     fn head(&self, look: &Look<'_>, why: &mut Vec<String>) -> Result<Head, String>;
+
+    /// How the input's size follows from the picture's, where the model takes any; and its largest size, where nobody says one.
+    fn sizing(&self) -> (Sizing, Option<Size>) {
+        (Sizing::Fixed, None)
+    }
 }
 
 /// What is known of a model when its family is looked for.

@@ -4,7 +4,7 @@ use vidmill_image::{Size, TensorLayout};
 
 use super::family::{FAMILIES, Family, Head, Look, Task, cells, cells_text};
 use super::input::ImageInput;
-use super::{Batch, TaskOptions, TaskPlan, Thresholds, feed};
+use super::{Batch, Sizing, TaskOptions, TaskPlan, Thresholds, feed};
 use crate::metadata::Metadata;
 use crate::{Error, Labels, ModelInfo};
 
@@ -40,6 +40,9 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
         }
     };
     let (name, task) = (family.names()[0], family.task());
+    let (sizing, usual_size) = family.sizing();
+    let size = feed::resized(size, usual_size, &input, &metadata, options, &mut why);
+    let look = Look { size, ..look };
     let Head { decoder, classes, usual } =
         family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
     let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
@@ -47,13 +50,19 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let wanted = wanted_classes(&labels, classes, options)?;
     let TaskOptions { conf, iou, max_det, top_k, normalize, .. } = *options;
     let thresholds = Thresholds { conf, iou, max_det, classes: wanted, top_k, normalize };
+    let is_free = input.width.is_none() && metadata.resize.is_none();
+    let sizing = match sizing {
+        Sizing::Whole { .. } if input.height.is_some() || !is_free => Sizing::Fixed,
+        Sizing::Line { .. } if !is_free => Sizing::Fixed,
+        free => free,
+    };
     let batch = match input.batch {
         Some(count) => Batch::Fixed(count),
         // Outputs that have no batch dimension hold one item, whatever the input would take.
         None if !decoder.is_batched() => Batch::Fixed(1),
         None => Batch::Dynamic,
     };
-    Ok(TaskPlan { family: name, task, spec, batch, labels, decoder, thresholds, why })
+    Ok(TaskPlan { family: name, task, spec, sizing, batch, labels, decoder, thresholds, why })
 }
 
 pub(super) fn trial_shape(info: &ModelInfo, options: &TaskOptions) -> Result<Vec<usize>, Error> {

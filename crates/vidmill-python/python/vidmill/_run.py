@@ -108,6 +108,12 @@ def run(
     top_k: int | None = None,
     normalize: bool = False,
     task: str | None = None,
+    then: StrPath | type | None = None,
+    then_classes: Sequence[str | int] = (),
+    then_task: str | None = None,
+    then_conf: float | None = None,
+    then_labels: StrPath | None = None,
+    then_batch: int | None = None,
     device: str | None = None,
     precision: str | None = None,
     onnxruntime: StrPath | None = None,
@@ -144,6 +150,8 @@ def run(
             processes, each of which builds the class once.
         out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), or a folder; by default nowhere.
         annotate: Annotated video (.mp4), or a folder.
+        then: A second model, named like the first: each detection is cut out of its frame and given to it, and what it makes of it
+            stands under the detection.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
             in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
@@ -178,6 +186,12 @@ def run(
         "labels": labels,
         "top-k": top_k,
         "task": task,
+        "then": None if then is None else _named(then),
+        "then-classes": ",".join(map(str, then_classes)) or None,
+        "then-task": then_task,
+        "then-conf": then_conf,
+        "then-labels": then_labels,
+        "then-batch": then_batch,
         "device": device,
         "precision": precision,
         "onnxruntime": onnxruntime,

@@ -10,7 +10,7 @@ use vidmill_infer::{Description, TaskPlan};
 
 use super::ResumeError;
 use crate::manifest::Parallelism;
-use crate::options::Options;
+use crate::options::{Options, Then};
 use crate::predictor;
 use crate::sample::Pace;
 use crate::source::{Source, SourceKind};
@@ -26,6 +26,7 @@ pub(crate) fn key(
     model: &Description,
     plan: &TaskPlan,
     choice: &Parallelism,
+    then: Option<Value>,
     sources: &[Source],
 ) -> Key {
     let (task, runtime) = (&options.task, &model.runtime);
@@ -34,7 +35,6 @@ pub(crate) fn key(
         Pace::Every(n) => (Some(n.get()), None),
         Pace::Rate(rate) => (None, Some(rate.to_string())),
     };
-    let names: Vec<(u32, &str)> = plan.labels().iter().collect();
     let libraries = vidmill_video::versions();
     let value = json!({
         "vidmill": env!("CARGO_PKG_VERSION"),
@@ -48,7 +48,7 @@ pub(crate) fn key(
         "class": predictor::parts_of(&options.model).1,
         "task": plan.family(),
         "input": plan.spec(),
-        "labels": digest(format!("{names:?}").as_bytes()),
+        "labels": labels(plan),
         "conf": task.conf.to_string(),
         "iou": task.iou.to_string(),
         "max_det": task.max_det,
@@ -60,12 +60,38 @@ pub(crate) fn key(
         "start_ns": options.sampling.start.map(|time| time.0),
         "end_ns": options.sampling.end.map(|time| time.0),
         "annotate": options.output.annotate,
+        "then": then,
         SOURCES: sources.iter().map(identity).collect::<Vec<_>>(),
     });
     match value {
         Value::Object(key) => key,
         _ => Key::new(),
     }
+}
+
+/// What of the second model influences the records.
+pub(crate) fn key_of_then(then: &Then, model: &Description, plan: &TaskPlan, choice: &Parallelism) -> Value {
+    json!({
+        "runtime": format!("{} {}", model.runtime.name, model.runtime.version),
+        "provider": model.runtime.provider,
+        "precision": model.runtime.precision,
+        "threads": choice.threads,
+        "batch": choice.batch,
+        "model": model.info.sha256,
+        "class": predictor::parts_of(&then.model).1,
+        "task": plan.family(),
+        "input": plan.spec(),
+        "labels": labels(plan),
+        "conf": then.task.conf.to_string(),
+        "iou": then.task.iou.to_string(),
+        "max_det": then.task.max_det,
+        "classes": then.task.classes,
+        "of_classes": then.classes,
+    })
+}
+
+fn labels(plan: &TaskPlan) -> String {
+    digest(format!("{:?}", plan.labels().iter().collect::<Vec<_>>()).as_bytes())
 }
 
 /// The key of a run over one of the sources only.
