@@ -48,6 +48,8 @@ pub(crate) struct Metadata {
     pub keypoint_shape: Option<(usize, usize)>,
     /// `kpt_names`, or `vidmill.keypoints`.
     pub keypoints: Option<Vec<String>>,
+    /// `vidmill.characters`, or PaddleOCR's `character`: what a model of text reads, in its order, one a line.
+    pub characters: Option<Vec<String>>,
     /// `vidmill.skeleton`: pairs of keypoints to draw lines between.
     pub skeleton: Option<Vec<[usize; 2]>>,
     /// `vidmill.scores`: what classifiers and maps of one class give.
@@ -147,6 +149,9 @@ impl Metadata {
                 &[("logits", Scores::Logits), ("probabilities", Scores::Probabilities)],
             )?,
             normalize: entries.read("vidmill.normalize", boolean)?,
+            characters: entries
+                .read("vidmill.characters", characters)?
+                .or(entries.foreign("character", characters, &mut ignored)),
             keypoint_shape: entries.foreign("kpt_shape", keypoint_shape, &mut ignored),
             keypoints: entries
                 .read("vidmill.keypoints", text_list)?
@@ -298,6 +303,15 @@ fn stride(text: &str) -> Result<u32, &'static str> {
     match parse(text).and_then(|value| value.whole()) {
         Some(stride @ 1..=1024) => Ok(stride),
         _ => Err(EXPECTED),
+    }
+}
+
+fn characters(text: &str) -> Result<Vec<String>, &'static str> {
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    match lines.len() {
+        0 | 1 => Err("characters are expected, one a line"),
+        count if count >= MOST_CLASSES as usize => Err("fewer than 1000000 characters are expected"),
+        _ => Ok(lines),
     }
 }
 

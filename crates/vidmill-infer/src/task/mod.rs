@@ -8,6 +8,8 @@
 
 mod boxes;
 mod classify;
+mod ctc;
+mod db;
 mod embed;
 mod end_to_end;
 mod family;
