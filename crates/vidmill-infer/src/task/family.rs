@@ -128,6 +128,11 @@ pub(super) trait Family: Sync {
     /// Why the model cannot be of this family, as a sentence without its end.
     fn head(&self, look: &Look<'_>, why: &mut Vec<String>) -> Result<Head, String>;
 
+    /// What its classes are, where all models of it have the same.
+    fn class_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// How the input's size follows from the picture's, where the model takes any; and its largest size, where nobody says one.
     fn sizing(&self) -> (Sizing, Option<Size>) {
         (Sizing::Fixed, None)

@@ -84,7 +84,8 @@ pub(super) fn resized(
         input.width.map_or(width, |_| size.width),
         input.height.map_or(height, |_| size.height),
     );
-    why.push(format!("input {}x{}: at most, by the picture", resized.width, resized.height));
+    why.retain(|line| !line.starts_with("input "));
+    why.push(format!("input {}x{} at most: it follows the picture", resized.width, resized.height));
     resized
 }
 

@@ -46,7 +46,13 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     let Head { decoder, classes, usual } =
         family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
     let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
-    let labels = labels(given, task, classes, options, &mut why)?;
+    let own = family.class_names().iter().map(|&name| name.to_owned());
+    let labels = match (given, task) {
+        (None, _) if own.len() > 0 => Labels::from_list(own),
+        // Characters are no classes.
+        (given, Task::ReadText) => given.unwrap_or_default(),
+        (given, _) => labels(given, task, classes, options, &mut why)?,
+    };
     let wanted = wanted_classes(&labels, classes, options)?;
     let TaskOptions { conf, iou, max_det, top_k, normalize, .. } = *options;
     let thresholds = Thresholds { conf, iou, max_det, classes: wanted, top_k, normalize };

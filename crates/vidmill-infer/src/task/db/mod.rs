@@ -60,6 +60,10 @@ impl Family for Db {
         Ok(Head { decoder: Arc::new(Map { map }), classes: Some(1), usual })
     }
 
+    fn class_names(&self) -> &'static [&'static str] {
+        &["text"]
+    }
+
     fn sizing(&self) -> (Sizing, Option<Size>) {
         (Sizing::Whole { step: 32 }, Some(Size::new(LONGEST_SIDE, LONGEST_SIDE)))
     }
@@ -136,10 +140,10 @@ impl Place<'_> {
             let x = x * (input.width as f32 / self.map.width as f32);
             let y = y * (input.height as f32 / self.map.height as f32);
             let [x, y] = self.geometry.point_to_displayed([x, y]).map(f32::round_ties_even);
-            let last = |side: u32| side.saturating_sub(1) as f32;
-            [x.clamp(0.0, last(displayed.width)), y.clamp(0.0, last(displayed.height))]
+            [x.clamp(0.0, displayed.width as f32), y.clamp(0.0, displayed.height as f32)]
         };
-        let corners = clockwise(corners.map(corner));
+        let last = [displayed.width, displayed.height].map(|side| side.saturating_sub(1) as f32);
+        let corners = clockwise(corners.map(corner)).map(|[x, y]| [x.min(last[0]), y.min(last[1])]);
         let length = |a: [f32; 2], b: [f32; 2]| ((a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2)).sqrt() as i32;
         let [a, b, _, d] = corners;
         if length(a, b) <= NARROWEST_SHOWN || length(a, d) <= NARROWEST_SHOWN {
