@@ -75,11 +75,7 @@ pub fn check_model(model: &Path) -> Result<(), String> {
 }
 
 /// Whether and how workers are processes. Those that run Python always are.
-fn isolation(
-    args: &RunArgs,
-    model: &Path,
-    programs: Option<Programs>,
-) -> Result<Option<Isolation>, String> {
+fn isolation(args: &RunArgs, model: &Path, programs: Option<Programs>) -> Result<Option<Isolation>, String> {
     check_model(model)?;
     let in_python = runs_in_python(model);
     // One of two models may be what they are about.

@@ -17,8 +17,8 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use vidmill_image::{
-    ChannelOrder, ChromaSiting, ColorMatrix, ColorRange, ColorSpec, Crop, Cutter, ElementType, Layout, PixelFormat,
-    Planes, Preprocess, Quad, ResizeMode, Rotation, Size, TensorLayout, TensorSpec,
+    ChannelOrder, ChromaSiting, ColorMatrix, ColorRange, ColorSpec, Crop, Cutter, ElementType, Layout,
+    PixelFormat, Planes, Preprocess, Quad, ResizeMode, Rotation, Size, TensorLayout, TensorSpec,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -50,7 +50,9 @@ fn main() -> Result<()> {
     let planes = match &request.part {
         None => planes,
         Some(Part::Crop(crop)) => cutter.cut(&planes, *crop)?,
-        Some(Part::Quad(corners)) => cutter.straighten(&planes, &Quad::new(*corners, planes.displayed_size())?)?,
+        Some(Part::Quad(corners)) => {
+            cutter.straighten(&planes, &Quad::new(*corners, planes.displayed_size())?)?
+        }
     };
     if request.repeat > 0 && request.part.is_some() {
         eprintln!("cut: {:.3} ms", begin.elapsed().as_secs_f64() * 1e3);

@@ -149,9 +149,11 @@ impl Metadata {
                 &[("logits", Scores::Logits), ("probabilities", Scores::Probabilities)],
             )?,
             normalize: entries.read("vidmill.normalize", boolean)?,
-            characters: entries
-                .read("vidmill.characters", characters)?
-                .or(entries.foreign("character", characters, &mut ignored)),
+            characters: entries.read("vidmill.characters", characters)?.or(entries.foreign(
+                "character",
+                characters,
+                &mut ignored,
+            )),
             keypoint_shape: entries.foreign("kpt_shape", keypoint_shape, &mut ignored),
             keypoints: entries
                 .read("vidmill.keypoints", text_list)?

@@ -40,7 +40,7 @@ fn reader() -> ModelInfo {
 }
 
 fn plan(info: &ModelInfo) -> TaskPlan {
-    TaskPlan::recognise(info, &TaskOptions::default()).unwrap()
+    TaskPlan::recognise(info, &TaskOptions::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn size(width: u32, height: u32) -> Size {
@@ -50,10 +50,19 @@ fn size(width: u32, height: u32) -> Size {
 #[test]
 fn paddles_models_are_recognised_and_others_are_not_taken_for_them() {
     let found = plan(&finder());
-    assert_eq!((found.family(), found.task(), found.labels().name(0).as_ref()), ("db", Task::FindText, "text"));
-    assert_eq!((found.spec().channels, found.spec().mean, found.spec().std), (ChannelOrder::Bgr, [0.5; 3], [0.5; 3]));
+    assert_eq!(
+        (found.family(), found.task(), found.labels().name(0).as_ref()),
+        ("db", Task::FindText, "text")
+    );
+    assert_eq!(
+        (found.spec().channels, found.spec().mean, found.spec().std),
+        (ChannelOrder::Bgr, [0.5; 3], [0.5; 3])
+    );
     let read = plan(&reader());
-    assert_eq!((read.family(), read.task(), read.spec().resize), ("ctc", Task::ReadText, ResizeMode::FitHeight));
+    assert_eq!(
+        (read.family(), read.task(), read.spec().resize),
+        ("ctc", Task::ReadText, ResizeMode::FitHeight)
+    );
     for other in [
         model(&[0, 3, 0, 0], ("depth", &[0, 1, 0, 0]), &[]),
         model(&[0, 3, 0, 0], ("sigmoid_0.tmp_0", &[0, 2, 0, 0]), &[]),
@@ -85,7 +94,11 @@ fn the_input_follows_the_picture() {
         ((10, 10), (32, 32)),
         ((900, 620), (896, 608)),
     ] {
-        assert_eq!(found.spec_for(size(picture.0, picture.1)).size, size(expected.0, expected.1), "{picture:?}");
+        assert_eq!(
+            found.spec_for(size(picture.0, picture.1)).size,
+            size(expected.0, expected.1),
+            "{picture:?}"
+        );
     }
     let large = TaskOptions { imgsz: Some(size(1500, 1500)), ..TaskOptions::default() };
     let large = TaskPlan::recognise(&finder(), &large).unwrap();
@@ -93,14 +106,23 @@ fn the_input_follows_the_picture() {
     let fixed = plan(&model(&[1, 3, 640, 640], ("sigmoid_0.tmp_0", &[1, 1, 640, 640]), &[]));
     assert_eq!(fixed.spec_for(size(1280, 720)).size, size(640, 640));
     let read = plan(&reader());
-    for (picture, expected) in [((100, 48), 320), ((320, 48), 320), ((700, 48), 700), ((331, 40), 397), ((9999, 10), 3200)] {
+    for (picture, expected) in
+        [((100, 48), 320), ((320, 48), 320), ((700, 48), 700), ((331, 40), 397), ((9999, 10), 3200)]
+    {
         assert_eq!(read.spec_for(size(picture.0, picture.1)).size, size(expected, 48), "{picture:?}");
     }
-    let fixed = plan(&model(&[0, 3, 48, 320], ("softmax_11.tmp_0", &[0, 40, 5]), &[("character", "a\nb\nc")]));
+    let fixed =
+        plan(&model(&[0, 3, 48, 320], ("softmax_11.tmp_0", &[0, 40, 5]), &[("character", "a\nb\nc")]));
     assert_eq!(fixed.spec_for(size(700, 48)).size, size(320, 48));
 }
 
-fn decode(plan: &TaskPlan, name: &str, shape: &[usize], data: &[f32], picture: Size) -> Result<Found, DecodeError> {
+fn decode(
+    plan: &TaskPlan,
+    name: &str,
+    shape: &[usize],
+    data: &[f32],
+    picture: Size,
+) -> Result<Found, DecodeError> {
     let spec = plan.spec_for(picture);
     let outputs = Outputs::new(shape[0], vec![TensorView { name, shape, data }]);
     plan.decode(&outputs, 0, &Geometry::new(picture, spec.size, spec.resize))
@@ -155,8 +177,9 @@ fn maps_of_any_kind_give_boxes_in_the_frame() {
         let (width, height) = [(64, 64), (1, 1), (3, 200), (200, 3), (160, 96)][round % 5];
         let share = [0.0, 0.02, 0.3, 0.7, 1.0][round / 5 % 5];
         let mut value = || random.below(1 << 20) as f32 / (1 << 20) as f32;
-        let map: Vec<f32> =
-            (0..width * height).map(|_| if value() < share { 0.5 + value() / 2.0 } else { 0.2 * value() }).collect();
+        let map: Vec<f32> = (0..width * height)
+            .map(|_| if value() < share { 0.5 + value() / 2.0 } else { 0.2 * value() })
+            .collect();
         let picture = [size(64, 64), size(1, 1), size(1999, 7)][round % 3];
         let all = decode(&found, "sigmoid_0.tmp_0", &[1, 1, height, width], &map, picture).unwrap();
         for detection in all.detections.unwrap() {

@@ -18,7 +18,7 @@ use crate::manifest::Parallelism;
 use crate::options::{Isolation, Part};
 use crate::predictor::{ForeignModel, FramePredictor, Native, Order};
 use crate::progress::Stop;
-use crate::stage::{Clocks, Stage};
+use crate::stage::ModelClocks;
 use crate::worker::{ModelWorker, Seen, Verdict};
 
 /// How often a wait looks up.
@@ -111,21 +111,18 @@ impl<T: Send + 'static> Engine<T> {
         }
     }
 
-    /// Begins to take batches; `take` gets every item's verdict, from any thread. `stages` are the model's clocks: its own, and that of
-    /// its outputs.
+    /// Begins to take batches; `take` gets every item's verdict, from any thread.
     pub fn start(
         self,
         choice: &Parallelism,
         plan: &Arc<TaskPlan>,
         slots: &Slots,
         max_det: usize,
-        clocks: &Arc<Clocks>,
-        stages: [Stage; 2],
+        clocks: ModelClocks,
         take: impl Fn(T, Verdict) + Send + Sync + 'static,
     ) -> Result<BoxedExecutor<T>, StartError> {
-        let clocks = Arc::clone(clocks);
         let deliver = Arc::new(move |ticket: T, result: Result<Seen, Failure>| {
-            take(ticket, verdict(result, &clocks, stages));
+            take(ticket, verdict(result, &clocks));
         });
         match self {
             Self::InProcess(model) => {
@@ -214,11 +211,10 @@ fn output_bytes(batch: usize, max_det: usize) -> usize {
 /// More than any model gives.
 const MOST_DETECTIONS: usize = 100_000;
 
-fn verdict(result: Result<Seen, Failure>, clocks: &Clocks, stages: [Stage; 2]) -> Verdict {
+fn verdict(result: Result<Seen, Failure>, clocks: &ModelClocks) -> Verdict {
     match result {
         Ok(Seen { result, infer, task }) => {
-            clocks.add(stages[0], infer);
-            clocks.add(stages[1], task);
+            clocks.ran(infer, task);
             match result {
                 Ok(found) => Verdict::Found(Box::new(found)),
                 Err(error) => Verdict::Failed { error, attempts: 1 },

@@ -1,12 +1,10 @@
 //! Slots that are being filled: items of one size lie together, and go to the workers when a slot is full or nothing more comes.
 
-use std::sync::Arc;
-
 use vidmill_image::{Geometry, Size, TensorSpec};
 use vidmill_pool::{FreeSlot, Slots};
 
 use crate::engine::BoxedExecutor;
-use crate::stage::{Clocks, Stage};
+use crate::stage::ModelClocks;
 use crate::worker::Fitted;
 
 /// Fills slots and hands them over.
@@ -16,9 +14,7 @@ pub(crate) struct Filler<T> {
     /// Most items in a slot.
     batch: usize,
     filling: Option<Filling<T>>,
-    clocks: Arc<Clocks>,
-    /// The clock that runs while there is no free slot.
-    waiting: Stage,
+    clocks: ModelClocks,
 }
 
 /// A slot with the items that have been written into it so far.
@@ -30,14 +26,8 @@ struct Filling<T> {
 }
 
 impl<T> Filler<T> {
-    pub fn new(
-        slots: Slots,
-        executor: BoxedExecutor<T>,
-        batch: usize,
-        clocks: Arc<Clocks>,
-        waiting: Stage,
-    ) -> Self {
-        Self { slots, executor, batch, filling: None, clocks, waiting }
+    pub fn new(slots: Slots, executor: BoxedExecutor<T>, batch: usize, clocks: ModelClocks) -> Self {
+        Self { slots, executor, batch, filling: None, clocks }
     }
 
     /// Memory for the next item; waits while no slot is free. It holds what was there before, until [`Filler::put`] takes it.
@@ -47,7 +37,7 @@ impl<T> Filler<T> {
             self.submit();
         }
         let Filling { slot, item_bytes, batch, .. } = self.filling.get_or_insert_with(|| {
-            let slot = self.clocks.time(self.waiting, || self.slots.acquire());
+            let slot = self.clocks.wait(|| self.slots.acquire());
             Filling { slot, size: spec.size, item_bytes: spec.item_bytes(), batch: Vec::new() }
         });
         let begin = batch.len() * *item_bytes;
@@ -68,7 +58,7 @@ impl<T> Filler<T> {
         let Some(Filling { slot, item_bytes, batch, .. }) = self.filling.take() else { return };
         if !batch.is_empty() {
             let submit = || self.executor.submit(batch, item_bytes, slot.filled());
-            self.clocks.time(self.waiting, submit);
+            self.clocks.wait(submit);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::manifest::Parallelism;
 use crate::options::Part;
 use crate::predictor;
 use crate::progress::Stop;
-use crate::stage::{Clocks, Stage};
+use crate::stage::ModelClocks;
 use crate::worker::Verdict;
 
 /// A model, loaded.
@@ -40,15 +40,13 @@ impl<T: Send + 'static> Loaded<T> {
     /// Begins to take items; `take` gets every item's verdict, from any thread.
     pub fn start(
         self,
-        clocks: &Arc<Clocks>,
-        waiting: Stage,
-        stages: [Stage; 2],
+        clocks: ModelClocks,
         take: impl Fn(T, Verdict) + Send + Sync + 'static,
     ) -> Result<Filler<T>, RunError> {
         let Self { engine, plan, choice, max_det } = self;
         let slots = engine.slots(&choice)?;
-        let executor = engine.start(&choice, &plan, &slots, max_det, clocks, stages, take)?;
-        Ok(Filler::new(slots, executor, choice.batch, Arc::clone(clocks), waiting))
+        let executor = engine.start(&choice, &plan, &slots, max_det, clocks.clone(), take)?;
+        Ok(Filler::new(slots, executor, choice.batch, clocks))
     }
 }
 

@@ -27,7 +27,7 @@ use crate::record::Record;
 use crate::resume::{self, Resumed};
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
-use crate::stage::{Clocks, Stage};
+use crate::stage::{Clocks, ModelClocks};
 use crate::usage::Meter;
 use crate::worker::{Ticket, Verdict};
 
@@ -91,8 +91,7 @@ fn run_tapped(
     let window = choice.window() + second.as_ref().map_or(0, |second| second.loaded.choice.under_way());
     let (line, line_end) = line(window);
     let usages = [loaded.engine.usage(), second.as_ref().and_then(|second| second.loaded.engine.usage())];
-    let meter =
-        Meter { begin, clocks: Arc::clone(&clocks), workers: usages.into_iter().flatten().collect() };
+    let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: usages.into_iter().flatten().collect() };
     let second_plan = second.as_ref().map(|second| Arc::clone(&second.loaded.plan));
     let draws = outputs.wants_frames();
     let keep_frames = draws || second.is_some();
@@ -103,7 +102,7 @@ fn run_tapped(
             (to_cutting(jobs), Some(cutting))
         }
     };
-    let filler = loaded.start(&clocks, Stage::WaitForSlot, [Stage::Infer, Stage::Task], take)?;
+    let filler = loaded.start(ModelClocks::first(&clocks), take)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -168,7 +167,12 @@ fn to_cutting(jobs: Sender<Job>) -> Box<dyn Fn(Ticket, Verdict) + Send + Sync> {
 /// Files that are read beside the sources.
 fn read_beside(options: &Options, then: Option<&Then>) -> Vec<PathBuf> {
     let of = |part: Part<'_>| [Some(predictor::parts_of(part.model).0), part.task.labels.clone()];
-    [Some(of(options.part())), then.map(|then| of(then.part()))].into_iter().flatten().flatten().flatten().collect()
+    [Some(of(options.part())), then.map(|then| of(then.part()))]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flatten()
+        .collect()
 }
 
 /// Names in the order of their class numbers.

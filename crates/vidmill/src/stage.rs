@@ -1,5 +1,6 @@
 //! Where the time goes: seconds spent in each stage, summed over all threads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,40 @@ pub struct StageSeconds {
     pub then_infer: f64,
     /// Its outputs to results.
     pub then_task: f64,
+}
+
+/// The clocks of one of a run's models.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelClocks {
+    all: Arc<Clocks>,
+    /// That runs while there is no free slot.
+    waiting: Stage,
+    infer: Stage,
+    task: Stage,
+}
+
+impl ModelClocks {
+    /// Of the first model.
+    pub fn first(all: &Arc<Clocks>) -> Self {
+        Self { all: Arc::clone(all), waiting: Stage::WaitForSlot, infer: Stage::Infer, task: Stage::Task }
+    }
+
+    /// Of the second.
+    pub fn second(all: &Arc<Clocks>) -> Self {
+        let (waiting, infer, task) = (Stage::WaitForCropSlot, Stage::ThenInfer, Stage::ThenTask);
+        Self { all: Arc::clone(all), waiting, infer, task }
+    }
+
+    /// Runs `work`, which may have to wait for a slot.
+    pub fn wait<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.all.time(self.waiting, work)
+    }
+
+    /// Adds what a worker took for a batch.
+    pub fn ran(&self, infer: Duration, task: Duration) {
+        self.all.add(self.infer, infer);
+        self.all.add(self.task, task);
+    }
 }
 
 impl Clocks {

@@ -137,7 +137,8 @@ impl Quad {
         let (left, top) = (i64::from(part.left), i64::from(part.top));
         for y in 0..height {
             for x in 0..width {
-                let steps = self.place(x as f64, y as f64).map(|at| (at * STEPS as f64).round_ties_even() as i64);
+                let steps =
+                    self.place(x as f64, y as f64).map(|at| (at * STEPS as f64).round_ties_even() as i64);
                 let [sx, sy] = steps.map(|steps| steps.div_euclid(STEPS));
                 let [wx, wy] = steps.map(|steps| &table[steps.rem_euclid(STEPS) as usize]);
                 let columns: [usize; 4] =
@@ -166,9 +167,8 @@ impl Quad {
 fn from_rectangle(size: Size, corners: [[f32; 2]; 4]) -> Option<[f64; 9]> {
     let [p0, p1, p2, p3] = corners.map(|corner| corner.map(f64::from));
     let (width, height) = (f64::from(size.width), f64::from(size.height));
-    let cross = |a: [f64; 2], b: [f64; 2], c: [f64; 2]| {
-        (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
-    };
+    let cross =
+        |a: [f64; 2], b: [f64; 2], c: [f64; 2]| (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0]);
     let turns = [cross(p0, p1, p2), cross(p1, p2, p3), cross(p2, p3, p0), cross(p3, p0, p1)];
     // Convex, whichever way round: nothing of the rectangle lies at infinity.
     if !(turns.iter().all(|&turn| turn > 0.0) || turns.iter().all(|&turn| turn < 0.0)) {

@@ -31,6 +31,9 @@ impl Family for Ctc {
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         let [output] = look.info.outputs.as_slice() else { return None };
+        if look.task == Some(Task::ReadText) && output.dims().len() == 3 {
+            return Clue::new(Certainty::Said, format!("output '{}' is said to read text", output.name));
+        }
         let characters = look.metadata.characters.as_ref()?.len();
         let fits = match *output.dims().as_slice() {
             [_, _, columns] => columns.is_none_or(|columns| spare(characters, columns).is_some()),

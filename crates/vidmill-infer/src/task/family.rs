@@ -9,8 +9,8 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
 use super::{
-    Sizing, Thresholds, classify, ctc, db, embed, end_to_end, obb, outputs, pose, segment, semantic, ssd, yolo,
-    yolox,
+    Sizing, Thresholds, classify, ctc, db, embed, end_to_end, obb, outputs, pose, segment, semantic, ssd,
+    yolo, yolox,
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};

@@ -80,10 +80,8 @@ pub(super) fn resized(
         Some(said) => (said.width, usual.height),
         None => (usual.width, usual.height),
     };
-    let resized = Size::new(
-        input.width.map_or(width, |_| size.width),
-        input.height.map_or(height, |_| size.height),
-    );
+    let resized =
+        Size::new(input.width.map_or(width, |_| size.width), input.height.map_or(height, |_| size.height));
     why.retain(|line| !line.starts_with("input "));
     why.push(format!("input {}x{} at most: it follows the picture", resized.width, resized.height));
     resized

@@ -130,7 +130,9 @@ impl Drop for Pending {
 
 /// "detection 3 (car at 10, 20 to 40, 50): ...", as the frame's record would have counted it.
 fn tell(found: &Found, at: usize, first: &TaskPlan, error: &str) -> String {
-    let Some(detection) = found.detections.as_ref().and_then(|all| all.get(at)) else { return error.to_owned() };
+    let Some(detection) = found.detections.as_ref().and_then(|all| all.get(at)) else {
+        return error.to_owned();
+    };
     let name = found.names.get(at).cloned();
     let name = name.unwrap_or_else(|| first.labels().name(detection.class_id).into_owned());
     let vidmill_image::Rect { x1, y1, x2, y2 } = detection.rect;

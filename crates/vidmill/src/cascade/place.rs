@@ -85,8 +85,8 @@ impl Placing {
                     for x in 0..part.size.width {
                         let centre = [(part.left + x) as f32 + 0.5, (part.top + y) as f32 + 0.5];
                         let at = quad.from_picture(centre).map(f32::floor);
-                        let is_in =
-                            (0.0..size.width as f32).contains(&at[0]) && (0.0..size.height as f32).contains(&at[1]);
+                        let is_in = (0.0..size.width as f32).contains(&at[0])
+                            && (0.0..size.height as f32).contains(&at[1]);
                         let pixel = || rows[at[1] as usize * size.width as usize + at[0] as usize];
                         out.push(if is_in { pixel() } else { 0 });
                     }

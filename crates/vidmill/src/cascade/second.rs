@@ -18,7 +18,7 @@ use crate::options::{Options, Then};
 use crate::predictor;
 use crate::progress::Stop;
 use crate::resume;
-use crate::stage::{Clocks, Stage};
+use crate::stage::{Clocks, ModelClocks};
 
 /// The key of the metadata that names a model's successor, by a path from its own folder.
 const KEY: &str = "vidmill.then";
@@ -104,8 +104,7 @@ impl Second {
     ) -> Result<(Sender<Job>, JoinHandle<()>), RunError> {
         let Self { loaded, wanted, .. } = self;
         let second = Arc::clone(&loaded.plan);
-        let stages = [Stage::ThenInfer, Stage::ThenTask];
-        let filler = loaded.start(clocks, Stage::WaitForCropSlot, stages, deliver)?;
+        let filler = loaded.start(ModelClocks::second(clocks), deliver)?;
         // There are no more frames than that.
         let (send, jobs) = bounded(window);
         let cutting = Cutting {

@@ -157,11 +157,7 @@ mod tests {
     fn parts_touch_at_corners_and_holes_do_not() {
         let all = sorted(&[
             "#......", //
-            ".#.....",
-            "...###.",
-            "...#.#.",
-            "...#.##",
-            "...###.",
+            ".#.....", "...###.", "...#.#.", "...#.##", "...###.",
         ]);
         assert_eq!(all.len(), 3);
         // The hole, the ring, the two that touch.

@@ -43,8 +43,15 @@ impl Family for Db {
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         let [output] = look.info.outputs.as_slice() else { return None };
         let is_map = matches!(output.dims().as_slice(), [_, Some(1), _, _]);
+        if is_map && look.task == Some(Task::FindText) {
+            return Clue::new(
+                Certainty::Said,
+                format!("output '{}' is said to show where text is", output.name),
+            );
+        }
         let is_paddles = ["sigmoid_", "fetch_name_"].iter().any(|start| output.name.starts_with(start));
-        let because = format!("output '{}' is one map, named as those of PaddleOCR's text detectors", output.name);
+        let because =
+            format!("output '{}' is one map, named as those of PaddleOCR's text detectors", output.name);
         (is_map && is_paddles).then(|| Clue::new(Certainty::Likely, because))?
     }
 
@@ -87,7 +94,8 @@ impl Decode for Map {
         let place = Place { geometry: scope.geometry, map: size };
         let mut found = Vec::new();
         for mut outline in blobs::outlines(size, &text(map, size), MOST) {
-            let Some(tight) = Rectangle::around(&mut outline).filter(|tight| tight.shorter >= NARROWEST) else {
+            let Some(tight) = Rectangle::around(&mut outline).filter(|tight| tight.shorter >= NARROWEST)
+            else {
                 continue;
             };
             let confidence = mean_inside(map, size, &tight.corners);
@@ -98,7 +106,8 @@ impl Decode for Map {
                 continue;
             }
             let mut wide = tight.widened(tight.area * WIDEN / tight.perimeter);
-            let Some(wide) = Rectangle::around(&mut wide).filter(|wide| wide.shorter >= NARROWEST + 2.0) else {
+            let Some(wide) = Rectangle::around(&mut wide).filter(|wide| wide.shorter >= NARROWEST + 2.0)
+            else {
                 continue;
             };
             found.extend(place.put(&wide.corners, confidence.min(1.0)));

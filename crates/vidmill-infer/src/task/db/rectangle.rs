@@ -29,7 +29,8 @@ impl Rectangle {
         let centre = [0, 1].map(|axis| corner[axis] + (across[axis] + down[axis]) * 0.5);
         let length = |v: [f32; 2]| (f64::from(v[0]).powi(2) + f64::from(v[1]).powi(2)).sqrt() as f32;
         let (width, height) = (length(across), length(down));
-        let degrees = (f64::from(f64::from(across[1]).atan2(f64::from(across[0])) as f32) * 180.0 / PI) as f32;
+        let degrees =
+            (f64::from(f64::from(across[1]).atan2(f64::from(across[0])) as f32) * 180.0 / PI) as f32;
         let angle = f64::from(degrees) * PI / 180.0;
         let (b, a) = (angle.cos() as f32 * 0.5, angle.sin() as f32 * 0.5);
         let [x, y] = centre;
@@ -159,7 +160,8 @@ fn calipers(points: &[[f32; 2]]) -> Option<[[f32; 2]; 3]> {
         .collect();
     let length = |[x, y]: [f32; 2]| (1.0 / (f64::from(x).powi(2) + f64::from(y).powi(2)).sqrt()) as f32;
     let extreme = |axis: usize, sign: f32| {
-        (1..count).fold(0, |best, at| if points[at][axis] * sign > points[best][axis] * sign { at } else { best })
+        (1..count)
+            .fold(0, |best, at| if points[at][axis] * sign > points[best][axis] * sign { at } else { best })
     };
     // The points that the calipers' sides touch: those of the lowest, highest coordinates.
     let mut touched = [extreme(1, -1.0), extreme(0, 1.0), extreme(1, 1.0), extreme(0, -1.0)];
