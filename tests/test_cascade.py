@@ -261,7 +261,7 @@ def test_another_second_model_is_another_run(vidmill, clip, models, means, folde
 def test_memory_does_not_grow_with_the_video(binary, clips, models, means, tmp_path):
     def peak(times):
         path = tmp_path / f"{times}.mkv"
-        command = ("run", path, "--model", models / "yolov8.onnx", "--then", means, "--progress", "off", "--out", tmp_path / "out.jsonl")
+        command = ("run", path, "--model", models / "yolov8.onnx", "--then", means, "--conf", 0.6, "--progress", "off", "--out", tmp_path / "out.jsonl")
         process = subprocess.Popen([binary, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

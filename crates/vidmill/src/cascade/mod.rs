@@ -39,29 +39,34 @@ pub(crate) struct CropTicket {
 
 /// Which detections the second model is to see.
 pub(crate) struct Wanted {
+    /// Classes as they were given; none means all.
+    classes: Vec<String>,
+    /// Their numbers.
     ids: Vec<u32>,
-    /// Of classes that the first model names only with its results.
-    names: Vec<String>,
 }
 
 impl Wanted {
     /// Those of these classes, by name or number; of all, where none is named.
     pub fn new(classes: &[String], plan: &TaskPlan) -> Result<Self, RunError> {
-        let mut wanted = Self { ids: Vec::new(), names: Vec::new() };
+        let mut ids = Vec::new();
         for class in classes {
             match plan.class(class) {
-                Ok(id) => wanted.ids.push(id),
-                Err(_) if plan.labels().is_empty() => wanted.names.push(class.clone()),
+                Ok(id) => ids.push(id),
+                // It may name classes only with its results.
+                Err(_) if plan.labels().is_empty() => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(wanted)
+        Ok(Self { classes: classes.to_vec(), ids })
     }
 
     fn has(&self, detection: &Detection, own_name: Option<&String>) -> bool {
-        let is_any = self.ids.is_empty() && self.names.is_empty();
-        let is_named = own_name.is_some_and(|name| self.names.contains(name));
-        is_any || is_named || (own_name.is_none() && self.ids.contains(&detection.class_id))
+        let is_given = |class: &String| Some(class) == own_name || *class == detection.class_id.to_string();
+        match own_name {
+            _ if self.classes.is_empty() => true,
+            Some(_) => self.classes.iter().any(is_given),
+            None => self.ids.contains(&detection.class_id),
+        }
     }
 }
 
