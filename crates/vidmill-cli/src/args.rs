@@ -36,7 +36,8 @@ pub enum Command {
 #[command(after_help = "Examples:
   vidmill run street.mp4 --model yolov8n.onnx --out street.jsonl --annotate street_boxes.mp4
   vidmill run street.mp4 --model yolov8n.onnx --every 5 --classes person,car | jq .frame
-  vidmill run photos/ 'clips/*.mp4' --model yolov8n.onnx --out results/")]
+  vidmill run photos/ 'clips/*.mp4' --model yolov8n.onnx --out results/
+  vidmill run street.mp4 --model ppocr_det.onnx --conf 0.5 --then ppocr_rec.onnx --out texts.jsonl")]
 pub struct RunArgs {
     /// Videos, images, folders, globs, .txt lists of these, URLs, or - for standard input
     #[arg(required = true, value_name = "SOURCE")]
@@ -53,6 +54,8 @@ pub struct RunArgs {
     /// Follow objects, and give each an id: bytetrack, sort, or a file of settings (.toml; see docs/TRACKING.md)
     #[arg(long, value_name = "TRACKER", help_heading = "Detections")]
     pub track: Option<String>,
+    #[command(flatten)]
+    pub then: ThenArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
     #[command(flatten)]
@@ -136,6 +139,30 @@ pub struct TaskArgs {
     /// The model's card, which says how it is fed and read [default: MODEL's name with .toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub card: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Second model")]
+pub struct ThenArgs {
+    /// A second model: each detection is cut out of its frame and given to it, and what it makes of it stands in the record under
+    /// the detection
+    #[arg(long, value_name = "MODEL")]
+    pub then: Option<PathBuf>,
+    /// Pass on only detections of these classes: names or numbers, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "LIST", requires = "then")]
+    pub then_classes: Vec<String>,
+    /// As --task, for the second model
+    #[arg(long, value_name = "TASK", requires = "then")]
+    pub then_task: Option<String>,
+    /// As --conf, for the second model
+    #[arg(long, value_name = "C", value_parser = fraction, requires = "then")]
+    pub then_conf: Option<f32>,
+    /// As --labels, for the second model
+    #[arg(long, value_name = "FILE", requires = "then")]
+    pub then_labels: Option<PathBuf>,
+    /// Crops in one call of the second model
+    #[arg(long, default_value = "auto", value_name = "N|auto", requires = "then")]
+    pub then_batch: Count,
 }
 
 #[derive(Debug, Args)]

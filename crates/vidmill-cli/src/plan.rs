@@ -10,10 +10,12 @@ use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
 use vidmill::track::Settings;
-use vidmill::{Isolation, Options, OutputOptions};
+use vidmill::{Isolation, Options, OutputOptions, Then};
 
 use crate::Programs;
-use crate::args::{DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs};
+use crate::args::{
+    DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs, ThenArgs,
+};
 
 /// What is to be run. `programs` are what worker processes run.
 ///
@@ -31,10 +33,32 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
-        isolate: isolation(args, programs)?,
+        isolate: isolation(args, &args.model, programs.clone())?,
+        then: then(args, programs)?,
         resume: args.output.resume,
         command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
     })
+}
+
+/// The second model.
+fn then(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Then>, String> {
+    let ThenArgs { then, then_classes, then_task, then_conf, then_labels, then_batch } = &args.then;
+    let Some(model) = then else { return Ok(None) };
+    let names = |list: &[String]| list.iter().map(|name| name.trim().to_owned()).collect();
+    Ok(Some(Then {
+        model: model.clone(),
+        load: load(&args.device, args.speed.threads.0, Cards::default()),
+        task: TaskOptions {
+            conf: *then_conf,
+            labels: then_labels.clone(),
+            task: then_task.clone(),
+            ..TaskOptions::default()
+        },
+        classes: names(then_classes),
+        workers: args.speed.workers.0,
+        batch: then_batch.0,
+        isolate: isolation(args, model, programs)?,
+    }))
 }
 
 /// Whether a model is named as one can be.
@@ -54,9 +78,11 @@ pub fn check_model(model: &Path) -> Result<(), String> {
 }
 
 /// Whether and how workers are processes. Those that run Python always are.
-fn isolation(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Isolation>, String> {
-    check_model(&args.model)?;
-    let in_python = runs_in_python(&args.model);
+fn isolation(args: &RunArgs, model: &Path, programs: Option<Programs>) -> Result<Option<Isolation>, String> {
+    check_model(model)?;
+    let in_python = runs_in_python(model);
+    // One of two models may be what they are about.
+    let other = std::iter::once(&args.model).chain(&args.then.then).any(|model| runs_in_python(model));
     let IsolationArgs { isolate, timeout, worker_memory, recycle } = args.isolation;
     if !in_python && !isolate {
         let given = [
@@ -64,7 +90,7 @@ fn isolation(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Isolat
             ("--worker-memory", worker_memory.is_some()),
             ("--recycle", recycle.is_some()),
         ];
-        return match given.iter().find(|(_, given)| *given) {
+        return match given.iter().find(|(_, given)| *given && !other) {
             Some((option, _)) => Err(format!("{option} is about worker processes: add --isolate")),
             None => Ok(None),
         };

@@ -3,7 +3,9 @@
 //!
 //! `preprocess_raw --format yuv420p --size 1920x1080 --target 640x640 [--matrix bt709] [--range limited]
 //!  [--siting left] [--rotation 90] [--mode letterbox] [--layout nchw] [--channels rgb] [--dtype f32] [--pad 114] [--scale 0.00392]
-//!  [--mean a,b,c] [--std a,b,c] [--repeat N]`
+//!  [--mean a,b,c] [--std a,b,c] [--repeat N] [--crop left,top,width,height | --quad x,y,x,y,x,y,x,y]`
+//!
+//! With `--crop` or `--quad`, only a part of the frame is seen: cut out, or straightened between four corners.
 //!
 //! Formats: gray, yuv420p, yuv422p, yuv444p, yuv440p, yuv410p, yuv411p, gbrp, each also with 9 to 16 bits (yuv420p10le),
 //! nv12, nv21, nv16, p010le, rgb24, bgr24, rgba, bgra.
@@ -15,8 +17,8 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use vidmill_image::{
-    ChannelOrder, ChromaSiting, ColorMatrix, ColorRange, ColorSpec, ElementType, Layout, PixelFormat, Planes,
-    Preprocess, ResizeMode, Rotation, Size, TensorLayout, TensorSpec,
+    ChannelOrder, ChromaSiting, ColorMatrix, ColorRange, ColorSpec, Crop, Cutter, ElementType, Layout,
+    PixelFormat, Planes, Preprocess, Quad, ResizeMode, Rotation, Size, TensorLayout, TensorSpec,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -30,6 +32,12 @@ struct Request {
     rotation: Rotation,
     spec: TensorSpec,
     repeat: u32,
+    part: Option<Part>,
+}
+
+enum Part {
+    Crop(Crop),
+    Quad([[f32; 2]; 4]),
 }
 
 fn main() -> Result<()> {
@@ -37,6 +45,18 @@ fn main() -> Result<()> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let planes = lend(&request, &bytes)?;
+    let mut cutter = Cutter::default();
+    let begin = Instant::now();
+    let planes = match &request.part {
+        None => planes,
+        Some(Part::Crop(crop)) => cutter.cut(&planes, *crop)?,
+        Some(Part::Quad(corners)) => {
+            cutter.straighten(&planes, &Quad::new(*corners, planes.displayed_size())?)?
+        }
+    };
+    if request.repeat > 0 && request.part.is_some() {
+        eprintln!("cut: {:.3} ms", begin.elapsed().as_secs_f64() * 1e3);
+    }
     let mut preprocess = Preprocess::for_planes(&request.spec, &planes)?;
     let mut out = vec![0; request.spec.item_bytes()];
     preprocess.run(&planes, &mut out)?;
@@ -87,6 +107,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Request> {
         rotation: Rotation::None,
         spec: TensorSpec::yolo(Size::new(640, 640)),
         repeat: 0,
+        part: None,
     };
     while let Some(flag) = args.next() {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -134,6 +155,14 @@ fn apply(request: &mut Request, flag: &str, value: &str) -> Result<()> {
         "--mean" => spec.mean = triple(value)?,
         "--std" => spec.std = triple(value)?,
         "--repeat" => request.repeat = value.parse()?,
+        "--crop" => {
+            let [left, top, width, height] = numbers(value)?;
+            request.part = Some(Part::Crop(Crop { left, top, size: Size::new(width, height) }));
+        }
+        "--quad" => {
+            let [a, b, c, d, e, f, g, h] = numbers(value)?;
+            request.part = Some(Part::Quad([[a, b], [c, d], [e, f], [g, h]]));
+        }
         _ => return Err("unknown flag".into()),
     }
     Ok(())
@@ -149,6 +178,11 @@ fn choose<T: Copy>(value: &str, names: &[(&str, T)]) -> Result<T> {
 fn size(value: &str) -> Result<Size> {
     let (width, height) = value.split_once('x').ok_or("expected WIDTHxHEIGHT")?;
     Ok(Size::new(width.parse()?, height.parse()?))
+}
+
+fn numbers<T: std::str::FromStr<Err: Error + 'static>, const N: usize>(value: &str) -> Result<[T; N]> {
+    let values: std::result::Result<Vec<T>, _> = value.split(',').map(str::parse).collect();
+    values?.try_into().map_err(|_| format!("expected {N} numbers").into())
 }
 
 fn triple(value: &str) -> Result<[f32; 3]> {
@@ -189,6 +223,7 @@ fn mode(value: &str) -> Result<ResizeMode> {
             ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
             ("stretch", ResizeMode::Stretch),
             ("center-crop", ResizeMode::CenterCrop),
+            ("fit-height", ResizeMode::FitHeight),
         ],
     )
 }

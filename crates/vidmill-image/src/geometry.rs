@@ -56,6 +56,9 @@ pub enum ResizeMode {
     /// Aspect kept, fitted so to this larger size, of which the input is the middle (torchvision's `Resize(256)` and
     /// `CenterCrop(224)`).
     CenterCropFrom(Size),
+    /// Height fitted, and width by aspect, rounded up, or squeezed where that is too wide; at the right all values of the input are
+    /// 0, after normalisation (PaddleOCR's `resize_norm_img`, for lines of text).
+    FitHeight,
 }
 
 /// An axis-aligned box: left, top, right, bottom in pixels, `x1 <= x2`, `y1 <= y2`.
@@ -136,6 +139,10 @@ pub(crate) fn fit(displayed: Size, input: Size, mode: ResizeMode) -> [AxisFit; 2
             ]
         }
         ResizeMode::Stretch => [AxisFit::at_start(input.width), AxisFit::at_start(input.height)],
+        ResizeMode::FitHeight => {
+            let width = inside((ih * (w / h)).ceil(), input.width);
+            [AxisFit::at_start(width), AxisFit::at_start(input.height)]
+        }
         ResizeMode::CenterCrop => covering(displayed, input, input),
         ResizeMode::CenterCropFrom(from) => covering(displayed, from, input),
     }

@@ -6,6 +6,7 @@
 //! [`Picture`]: an owned picture to [`draw`] results on, and [`Mask`]: which pixels belong to an object.
 
 mod color;
+mod crop;
 pub mod draw;
 mod geometry;
 mod kernel;
@@ -16,6 +17,7 @@ mod preprocess;
 mod tensor;
 
 pub use color::{ChromaSiting, ColorMatrix, ColorRange, ColorSpec};
+pub use crop::{Crop, CropError, Cutter, Quad, QuadError};
 pub use geometry::{Geometry, Rect, ResizeMode, Rotation, Size};
 pub use mask::{Mask, MaskError, Span};
 pub use picture::Picture;

@@ -67,8 +67,8 @@ fn result(case: &Case, is_timed: bool) -> Result<Value, Box<dyn Error>> {
     let views = case.outputs.iter().zip(&data);
     let views = views.map(|(Output { name, shape, .. }, data)| TensorView { name, shape, data });
     let outputs = Outputs::new(case.batch, views.collect());
-    let spec = plan.spec();
-    let displayed = case.displayed.map_or(spec.size, |[width, height]| Size::new(width, height));
+    let displayed = case.displayed.map_or(plan.spec().size, |[width, height]| Size::new(width, height));
+    let spec = plan.spec_for(displayed);
     let geometry = Geometry::new(displayed, spec.size, spec.resize);
     if is_timed {
         return Ok(json!({ "microseconds": microseconds(&plan, &outputs, &geometry)? }));

@@ -101,6 +101,11 @@ impl TensorInfo {
 }
 
 impl ModelInfo {
+    /// What its card says, or else its metadata, under a key such as `vidmill.then`.
+    pub fn said(&self, key: &str) -> Option<&str> {
+        let card = self.cards.card.as_ref().and_then(|card| card.entries.get(key));
+        card.or_else(|| self.metadata.get(key)).map(String::as_str)
+    }
     /// Inputs and outputs, one a line, for messages.
     pub fn signature(&self) -> String {
         let lines = |what: &str, tensors: &[TensorInfo]| -> String {

@@ -39,6 +39,8 @@ pub(crate) const KEYS: &[&str] = &[
     "top_k",
     "names",
     "then",
+    "then_classes",
+    "characters",
     "description",
     "licence",
     "license",
@@ -55,6 +57,7 @@ pub(crate) const RESIZES: &[(&str, ResizeMode)] = &[
     ("letterbox-top-left", ResizeMode::LetterboxTopLeft),
     ("stretch", ResizeMode::Stretch),
     ("center-crop", ResizeMode::CenterCrop),
+    ("fit-height", ResizeMode::FitHeight),
 ];
 
 /// What the entries say; `None` where they say nothing.
@@ -96,6 +99,8 @@ pub(crate) struct Metadata {
     pub keypoint_shape: Option<(usize, usize)>,
     /// `kpt_names`, or `vidmill.keypoints`.
     pub keypoints: Option<Vec<String>>,
+    /// `vidmill.characters`, or PaddleOCR's `character`: what a model of text reads, in its order, one a line.
+    pub characters: Option<Vec<String>>,
     /// `vidmill.skeleton`: pairs of keypoints to draw lines between.
     pub skeleton: Option<Vec<[usize; 2]>>,
     /// `vidmill.scores`: what classifiers and maps of one class give.
@@ -207,6 +212,11 @@ impl Metadata {
                 &[("logits", Scores::Logits), ("probabilities", Scores::Probabilities)],
             )?,
             normalize: entries.read("vidmill.normalize", boolean)?,
+            characters: entries.read("vidmill.characters", characters)?.or(entries.foreign(
+                "character",
+                characters,
+                &mut ignored,
+            )),
             keypoint_shape: entries.foreign("kpt_shape", keypoint_shape, &mut ignored),
             keypoints: entries
                 .read("vidmill.keypoints", text_list)?
@@ -456,6 +466,15 @@ fn stride(text: &str) -> Result<u32, &'static str> {
     match parse(text).and_then(|value| value.whole()) {
         Some(stride @ 1..=1024) => Ok(stride),
         _ => Err(EXPECTED),
+    }
+}
+
+fn characters(text: &str) -> Result<Vec<String>, &'static str> {
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    match lines.len() {
+        0 | 1 => Err("characters are expected, one a line"),
+        count if count >= MOST_CLASSES as usize => Err("fewer than 1000000 characters are expected"),
+        _ => Ok(lines),
     }
 }
 

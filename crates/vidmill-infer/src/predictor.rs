@@ -1,6 +1,6 @@
 //! What runs a model: bytes in, named tensors out.
 
-use vidmill_image::ElementType;
+use vidmill_image::{ElementType, Size};
 
 use crate::Error;
 
@@ -20,6 +20,9 @@ pub trait Predictor: Send {
     /// [`Error::BatchSize`], [`Error::InputBytes`] and [`Error::InputAlignment`] before anything runs;
     /// [`Error::Predict`] when the runtime fails. The predictor can be used again after any of them.
     fn predict(&mut self, input: &[u8], batch: usize) -> Result<Outputs<'_>, Error>;
+
+    /// From now on pictures in the input are of `size`, which the model must take (see [`crate::TaskPlan::spec_for`]).
+    fn set_size(&mut self, size: Size);
 }
 
 /// Runs a model of one input on tensors as they are, whatever they mean.

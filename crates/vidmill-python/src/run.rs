@@ -66,7 +66,7 @@ impl Run {
         let programs = command::programs(py);
         let mut options =
             vidmill_cli::run_options(arguments, programs.as_ref().ok().cloned()).map_err(Failure::Value)?;
-        if options.isolate.is_some() {
+        if options.isolate.is_some() || options.then.as_ref().is_some_and(|then| then.isolate.is_some()) {
             programs?;
         }
         if !writes {
@@ -74,6 +74,9 @@ impl Run {
         }
         let library = options.load.runtime_library.take();
         options.load.runtime_library = arguments::runtime_library(py, library)?;
+        if let Some(then) = &mut options.then {
+            then.load.runtime_library.clone_from(&options.load.runtime_library);
+        }
         let (stop, progress) = (Stop::default(), Arc::new(Progress::default()));
         let (to_python, records) = sync_channel(WAITING);
         let begin = {

@@ -87,13 +87,13 @@ impl Books {
     pub fn new(
         manifest: Manifest,
         outputs: Outputs,
-        plan: &TaskPlan,
+        plans: [Option<&TaskPlan>; 2],
         following: Option<Following>,
         meter: Meter,
         progress: Arc<Progress>,
         resumed: Arc<Resumed>,
     ) -> Self {
-        let names = Names { labels: plan.labels().clone(), known: BTreeMap::new() };
+        let names = Names::new(&plans.into_iter().flatten().collect::<Vec<_>>());
         let settled = Ledger::default();
         let now = Checkpoint::at(0, 0, None);
         let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
@@ -354,16 +354,25 @@ impl Books {
 /// # Errors
 /// When its outputs are not JSON.
 pub fn named(found: infer::Found, labels: &Labels) -> Result<record::Found, serde_json::Error> {
-    Names { labels: labels.clone(), known: BTreeMap::new() }.name(found)
+    Names { labels: labels.clone(), known: BTreeMap::new(), inside: None }.name(found)
 }
 
 /// Class names, each made once.
 struct Names {
     labels: Labels,
     known: BTreeMap<u32, Arc<str>>,
+    /// Those of the next model.
+    inside: Option<Box<Names>>,
 }
 
 impl Names {
+    /// Names of the classes of a model, and of those that follow it.
+    fn new(plans: &[&TaskPlan]) -> Self {
+        let labels = plans.first().map(|plan| plan.labels().clone()).unwrap_or_default();
+        let inside = plans.get(1..).filter(|rest| !rest.is_empty()).map(|rest| Box::new(Self::new(rest)));
+        Self { labels, known: BTreeMap::new(), inside }
+    }
+
     fn of(&mut self, class_id: u32) -> Arc<str> {
         let name = || self.labels.name(class_id).into();
         Arc::clone(self.known.entry(class_id).or_insert_with(name))
@@ -431,7 +440,12 @@ impl Names {
             None => record::Keypoint::Plain([point.x, point.y]),
         };
         let keypoints: Vec<_> = found.keypoints.iter().map(keypoint).collect();
-        let inside = found.inside.map(|inside| self.name(*inside)).transpose()?.unwrap_or_default();
+        let inside = match (found.inside, &mut self.inside) {
+            (Some(found), Some(names)) => names.name(*found)?,
+            // A predictor may have more to say of what it finds by itself.
+            (Some(found), None) => self.name(*found)?,
+            (None, _) => record::Found::default(),
+        };
         Ok(record::Detection {
             xyxy: [x1, y1, x2, y2],
             confidence: found.confidence,

@@ -14,26 +14,25 @@ use vidmill_pool::{
 };
 
 use crate::error::RunError;
-use crate::feed::{Event, Line};
 use crate::manifest::Parallelism;
-use crate::options::{Isolation, Options};
+use crate::options::{Isolation, Part};
 use crate::predictor::{ForeignModel, FramePredictor, Native, Order};
 use crate::progress::Stop;
-use crate::stage::{Clocks, Stage};
-use crate::worker::{ModelWorker, Seen, Ticket, Verdict};
+use crate::stage::ModelClocks;
+use crate::worker::{ModelWorker, Seen, Verdict};
 
 /// How often a wait looks up.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What runs batches.
-pub(crate) type BoxedExecutor = Box<dyn Executor<Ticket, ModelWorker>>;
+/// What runs batches of items that have a ticket each.
+pub(crate) type BoxedExecutor<T> = Box<dyn Executor<T, ModelWorker>>;
 
 /// A model that is about to be run.
-pub(crate) enum Engine {
+pub(crate) enum Engine<T> {
     InProcess(Arc<Model>),
     /// This process never loads the model, nor the runtime: whatever they do, they do to a worker.
     Isolated {
-        processes: Processes<Ticket, ModelWorker>,
+        processes: Processes<T, ModelWorker>,
         description: Box<Description>,
     },
 }
@@ -58,24 +57,24 @@ fn policy(isolation: &Isolation) -> Policy {
     }
 }
 
-impl Engine {
+impl<T: Send + 'static> Engine<T> {
     /// Loads the model, here or in worker processes; returns when it is loaded.
-    pub fn open(options: &Options, load: &LoadOptions, cores: usize, stop: &Stop) -> Result<Self, RunError> {
-        match &options.isolate {
-            None => Ok(Self::InProcess(Arc::new(Model::open(&options.model, load)?))),
-            Some(isolation) => Self::isolate(isolation, options, load, cores, stop),
+    pub fn open(part: Part<'_>, load: &LoadOptions, cores: usize, stop: &Stop) -> Result<Self, RunError> {
+        match part.isolate {
+            None => Ok(Self::InProcess(Arc::new(Model::open(part.model, load)?))),
+            Some(isolation) => Self::isolate(isolation, part, load, cores, stop),
         }
     }
 
     fn isolate(
         isolation: &Isolation,
-        options: &Options,
+        part: Part<'_>,
         load: &LoadOptions,
         cores: usize,
         stop: &Stop,
     ) -> Result<Self, RunError> {
-        let order = Order::new(&options.model, load, &options.task);
-        let count = options.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
+        let order = Order::new(part.model, load, part.task);
+        let count = part.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
         let (processes, description) = launch(&order, count, &isolation.program, policy(isolation), stop)?;
         Ok(Self::Isolated { processes, description })
     }
@@ -112,21 +111,18 @@ impl Engine {
         }
     }
 
-    /// Begins to take batches; verdicts go to `line`.
+    /// Begins to take batches; `take` gets every item's verdict, from any thread.
     pub fn start(
         self,
         choice: &Parallelism,
         plan: &Arc<TaskPlan>,
         slots: &Slots,
         max_det: usize,
-        clocks: &Arc<Clocks>,
-        line: &Line,
-    ) -> Result<BoxedExecutor, StartError> {
-        let (events, clocks) = (line.events(), Arc::clone(clocks));
-        let deliver = Arc::new(move |(place, item): Ticket, result: Result<Seen, Failure>| {
-            let verdict = verdict(result, &clocks);
-            // Whoever keeps the books listens until the last worker is gone.
-            let _ = events.send((place, Event::Frame { item, verdict }));
+        clocks: ModelClocks,
+        take: impl Fn(T, Verdict) + Send + Sync + 'static,
+    ) -> Result<BoxedExecutor<T>, StartError> {
+        let deliver = Arc::new(move |ticket: T, result: Result<Seen, Failure>| {
+            take(ticket, verdict(result, &clocks));
         });
         match self {
             Self::InProcess(model) => {
@@ -134,7 +130,7 @@ impl Engine {
                 let build = move || {
                     let predictor =
                         model.session(plan.spec()).map_err(|e| StartError::Refused(e.to_string()))?;
-                    let native = Native::new(predictor, plan.spec().item_bytes());
+                    let native = Native::new(predictor, plan.spec().clone());
                     Ok(ModelWorker::new(Box::new(native), Arc::clone(&plan)))
                 };
                 Ok(Box::new(Threads::start(choice.workers, build, deliver)?))
@@ -148,13 +144,13 @@ impl Engine {
 }
 
 /// Worker processes that have loaded their model, and what they say of it.
-fn launch(
+fn launch<T: Send + 'static>(
     order: &Order,
     count: usize,
     program: &Program,
     policy: Policy,
     stop: &Stop,
-) -> Result<(Processes<Ticket, ModelWorker>, Box<Description>), RunError> {
+) -> Result<(Processes<T, ModelWorker>, Box<Description>), RunError> {
     // Wherever workers may be by then, and be started again. A link is not followed: what belongs to the model lies beside it.
     let file = std::fs::metadata(&order.file)
         .and_then(|_| std::path::absolute(&order.file))
@@ -216,7 +212,7 @@ pub fn describe_foreign(
     program: Program,
 ) -> Result<Description, RunError> {
     let (_, description) =
-        launch(&Order::new(model, load, task), 1, &program, Policy::default(), &Stop::default())?;
+        launch::<()>(&Order::new(model, load, task), 1, &program, Policy::default(), &Stop::default())?;
     Ok(*description)
 }
 
@@ -228,11 +224,10 @@ fn output_bytes(batch: usize, max_det: usize) -> usize {
 /// More than any model gives.
 const MOST_DETECTIONS: usize = 100_000;
 
-fn verdict(result: Result<Seen, Failure>, clocks: &Clocks) -> Verdict {
+fn verdict(result: Result<Seen, Failure>, clocks: &ModelClocks) -> Verdict {
     match result {
         Ok(Seen { result, infer, task }) => {
-            clocks.add(Stage::Infer, infer);
-            clocks.add(Stage::Task, task);
+            clocks.ran(infer, task);
             match result {
                 Ok(found) => Verdict::Found(Box::new(found)),
                 Err(error) => Verdict::Failed { error, attempts: 1 },
@@ -252,7 +247,7 @@ pub fn serve_worker() -> ExitCode {
         let model = Model::open(&order.file, &order.load).map_err(|error| error.to_string())?;
         let plan = TaskPlan::recognise(model.info(), &order.task).map_err(|error| error.to_string())?;
         let predictor = model.session(plan.spec()).map_err(|error| error.to_string())?;
-        let native = Native::new(predictor, plan.spec().item_bytes());
+        let native = Native::new(predictor, plan.spec().clone());
         introduced(native, plan, model.description())
     })
 }

@@ -49,6 +49,9 @@ pub enum RunError {
         /// What the model takes.
         fixed: usize,
     },
+    /// A second model that cannot follow the first.
+    #[error("{0}")]
+    Then(String),
     /// Several sources in one COCO file.
     #[error("COCO results number images by frame, so `{}` can hold one source only: give a folder as --out, with --format coco", .0.display())]
     SharedCoco(PathBuf),

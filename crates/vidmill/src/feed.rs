@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use vidmill_image::{Geometry, Preprocess, TensorSpec};
-use vidmill_pool::{FreeSlot, Slots};
+use vidmill_infer::TaskPlan;
 use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe, Rational, Timestamp};
 
 use crate::checkpoint::Mark;
-use crate::engine::BoxedExecutor;
+use crate::fill::Filler;
 use crate::ledger::Ledger;
 use crate::progress::{Progress, Stop};
 use crate::record::Record;
@@ -18,7 +18,7 @@ use crate::sink::jsonl::{self, Records};
 use crate::source::Source;
 use crate::source::reader::{Read, Reader};
 use crate::stage::{Clocks, Stage};
-use crate::worker::{Fitted, Head, Item, Ticket, Verdict};
+use crate::worker::{Head, Item, Ticket, Verdict};
 
 /// Everything that is reported of a run, in order.
 pub(crate) enum Event {
@@ -110,24 +110,15 @@ pub(crate) struct Feeder {
     pub first: Option<Reader>,
     pub sampling: Sampling,
     pub decode: DecodeOptions,
-    pub spec: TensorSpec,
-    pub batch: usize,
+    pub plan: Arc<TaskPlan>,
     pub keep_frames: bool,
-    pub slots: Slots,
-    pub executor: BoxedExecutor,
+    pub filler: Filler<Ticket>,
     pub line: Line,
     pub clocks: Arc<Clocks>,
     pub progress: Arc<Progress>,
     pub stop: Stop,
     /// What is done already, and where this run goes on.
     pub resumed: Arc<Resumed>,
-    pub filling: Option<Filling>,
-}
-
-/// A slot with the frames that have been written into it so far.
-pub(crate) struct Filling {
-    slot: FreeSlot,
-    batch: Vec<(Ticket, Fitted)>,
 }
 
 impl Feeder {
@@ -154,11 +145,11 @@ impl Feeder {
             };
             self.report(Event::Closed { number, closing: Box::new(closing) });
         }
-        self.submit();
+        self.filler.submit();
         // First the line: who keeps the books then knows that only the workers' end is to be waited for.
-        let Self { line, executor, .. } = self;
+        let Self { line, filler, .. } = self;
         drop(line);
-        drop(executor);
+        drop(filler);
     }
 
     fn read_source(&mut self, number: usize, mut reader: Reader) -> Closing {
@@ -252,23 +243,15 @@ impl Feeder {
     /// Preprocesses a frame into the slot that is being filled, and hands the slot over when it is full.
     fn take(&mut self, head: Head, frame: Frame, preprocess: &mut Option<Preprocess>) {
         let place = self.place();
-        let Filling { slot, batch } = self.filling.get_or_insert_with(|| {
-            let slot = self.clocks.time(Stage::WaitForSlot, || self.slots.acquire());
-            Filling { slot, batch: Vec::new() }
-        });
-        let item_bytes = self.spec.item_bytes();
-        let begin = batch.len() * item_bytes;
-        let out = &mut slot.bytes_mut()[begin..begin + item_bytes];
-        let geometry = self.clocks.time(Stage::Preprocess, || fill(&frame, &self.spec, preprocess, out));
+        let spec = self.plan.spec_for(frame.planes().displayed_size());
+        let room = self.filler.room(&spec);
+        let geometry = self.clocks.time(Stage::Preprocess, || fill(&frame, &spec, preprocess, room));
         let item = Item { head, frame: self.keep_frames.then_some(frame) };
         match geometry {
-            Ok(geometry) => batch.push(((place, item), Fitted(geometry))),
+            Ok(geometry) => self.filler.put((place, item), geometry),
             Err(error) => {
                 self.line.send(place, Event::Frame { item, verdict: Verdict::Failed { error, attempts: 1 } });
             }
-        }
-        if batch.len() == self.batch {
-            self.submit();
         }
     }
 
@@ -281,17 +264,9 @@ impl Feeder {
     /// they go, or it would never move again.
     fn place(&mut self) -> u64 {
         if self.line.is_full() {
-            self.submit();
+            self.filler.submit();
         }
         self.clocks.time(Stage::WaitForSlot, || self.line.place())
-    }
-
-    fn submit(&mut self) {
-        let Some(Filling { slot, batch }) = self.filling.take() else { return };
-        if !batch.is_empty() {
-            let item_bytes = self.spec.item_bytes();
-            self.clocks.time(Stage::WaitForSlot, || self.executor.submit(batch, item_bytes, slot.filled()));
-        }
     }
 }
 

@@ -5,11 +5,14 @@
 
 mod annotate;
 mod books;
+mod cascade;
 mod checkpoint;
 mod engine;
 mod error;
 mod feed;
+mod fill;
 mod ledger;
+mod loaded;
 mod manifest;
 mod options;
 mod outputs;
@@ -32,8 +35,10 @@ pub use checkpoint::{Checkpoint, Mark};
 pub use engine::{describe_foreign, serve_foreign, serve_worker};
 pub use error::RunError;
 pub use ledger::{Imbalance, Ledger};
-pub use manifest::{FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, Versions, WorkerProcesses};
-pub use options::{Isolation, Options};
+pub use manifest::{
+    FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, ThenEntry, Versions, WorkerProcesses,
+};
+pub use options::{Isolation, Options, Then};
 pub use outputs::OutputOptions;
 pub use progress::{Progress, Snapshot, Stop};
 pub use resume::ResumeError;

@@ -30,6 +30,8 @@ pub struct Manifest {
     pub track: Option<Settings>,
     /// Workers, batch and threads, as chosen.
     pub parallelism: Parallelism,
+    /// The second model, where there is one.
+    pub then: Option<ThenEntry>,
     /// Every source, in order.
     pub sources: Vec<SourceEntry>,
     /// Sum over all sources.
@@ -123,6 +125,19 @@ impl CardEntry {
     fn new(card: &Card) -> Self {
         Self { path: card.path.clone(), sha256: card.sha256.clone() }
     }
+}
+
+/// The second model of a cascade.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThenEntry {
+    /// The model that ran.
+    pub model: ModelEntry,
+    /// Its runtime.
+    pub runtime: RuntimeInfo,
+    /// Its workers, batch and threads.
+    pub parallelism: Parallelism,
+    /// The classes of the first model that it was given; empty means all.
+    pub classes: Vec<String>,
 }
 
 /// Workers, batch and threads, as chosen.
@@ -239,6 +254,7 @@ impl Manifest {
             runtime,
             track,
             parallelism,
+            then: None,
             sources: Vec::new(),
             ledger: Ledger::default(),
             failures: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vidmill_infer::{Batch, LoadOptions, TaskOptions, TaskPlan};
@@ -39,10 +39,66 @@ pub struct Options {
     pub batch: Option<NonZeroUsize>,
     /// Run the model in supervised worker processes; `None` runs it in threads of this process. Records are the same.
     pub isolate: Option<Isolation>,
+    /// A second model, run on what the first one finds; `None` asks the first one's metadata for it (`vidmill.then`).
+    pub then: Option<Then>,
     /// Go on where an earlier run of the same options stopped, with the same outputs as if it never had.
     pub resume: bool,
     /// The command line, for the manifest.
     pub command: Vec<String>,
+}
+
+/// The second model of a cascade. It sees the detections of the first, each cut out of its frame.
+#[derive(Clone, Debug)]
+pub struct Then {
+    /// The model file.
+    pub model: PathBuf,
+    /// Device, precision and threads of a session.
+    pub load: LoadOptions,
+    /// How outputs are read.
+    pub task: TaskOptions,
+    /// Only detections of these classes of the first model are passed on, by name or number; empty means all.
+    pub classes: Vec<String>,
+    /// Workers, each with its own session; `None` chooses.
+    pub workers: Option<NonZeroUsize>,
+    /// Crops in one call of the model; `None` chooses.
+    pub batch: Option<NonZeroUsize>,
+    /// As [`Options::isolate`].
+    pub isolate: Option<Isolation>,
+}
+
+/// One model of a run, and how it is to be run.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub model: &'a Path,
+    /// Its card, where one is named.
+    pub card: Option<&'a Path>,
+    pub load: &'a LoadOptions,
+    pub task: &'a TaskOptions,
+    pub workers: Option<NonZeroUsize>,
+    pub batch: Option<NonZeroUsize>,
+    pub isolate: Option<&'a Isolation>,
+}
+
+impl Options {
+    pub(crate) fn part(&self) -> Part<'_> {
+        let Self { model, card, load, task, workers, batch, isolate, .. } = self;
+        Part {
+            model,
+            card: card.as_deref(),
+            load,
+            task,
+            workers: *workers,
+            batch: *batch,
+            isolate: isolate.as_ref(),
+        }
+    }
+}
+
+impl Then {
+    pub(crate) fn part(&self) -> Part<'_> {
+        let Self { model, load, task, workers, batch, isolate, .. } = self;
+        Part { model, card: None, load, task, workers: *workers, batch: *batch, isolate: isolate.as_ref() }
+    }
 }
 
 /// How worker processes are run.
@@ -85,14 +141,14 @@ impl Parallelism {
     /// On a CPU one session of one thread a core beats one session of many threads, and batches gain nothing; the
     /// decoder shares the cores with the workers. On a GPU one session keeps it busy, and batches pay.
     pub(crate) fn choose(
-        options: &Options,
+        part: Part<'_>,
         threads: usize,
         plan: &TaskPlan,
         on_cpu: bool,
         cores: usize,
         launched: Option<usize>,
     ) -> Result<Self, RunError> {
-        let asked = options.batch.map(NonZeroUsize::get);
+        let asked = part.batch.map(NonZeroUsize::get);
         let batch = match plan.batch() {
             Batch::Fixed(fixed) => match asked {
                 Some(asked) if asked != fixed => return Err(RunError::Batch { asked, fixed }),
@@ -100,10 +156,10 @@ impl Parallelism {
             },
             Batch::Dynamic => asked.unwrap_or(if on_cpu { 1 } else { 8 }),
         };
-        let isolated = options.isolate.is_some();
+        let isolated = part.isolate.is_some();
         let sessions = if on_cpu { cores.div_ceil(threads.max(1)) } else { 1 };
         // Processes run already; nobody could say how many would be best before the model was known.
-        let workers = launched.unwrap_or_else(|| options.workers.map_or(sessions, NonZeroUsize::get));
+        let workers = launched.unwrap_or_else(|| part.workers.map_or(sessions, NonZeroUsize::get));
         Ok(Self {
             workers,
             batch,
@@ -119,6 +175,11 @@ impl Parallelism {
     /// How many frames and other events may be under way at once.
     pub(crate) fn window(&self) -> usize {
         (self.slots + self.workers + 2) * self.batch
+    }
+
+    /// How many items keep it busy: those in slots.
+    pub(crate) fn under_way(&self) -> usize {
+        self.slots * self.batch
     }
 }
 

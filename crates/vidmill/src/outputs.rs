@@ -129,6 +129,11 @@ impl Plan {
         }
     }
 
+    /// Whether frames must be kept for drawing.
+    pub fn wants_frames(&self) -> bool {
+        self.sources.iter().any(|source| source.annotated.is_some())
+    }
+
     /// What finished outputs no longer need is removed.
     pub fn clear(&self) -> Result<(), SinkError> {
         let own = (0..self.sources.len()).filter_map(|number| self.records(number));
@@ -167,11 +172,6 @@ impl Outputs {
             has_failed_to_draw: false,
             clocks,
         })
-    }
-
-    /// Whether frames must be kept for drawing.
-    pub fn wants_frames(&self) -> bool {
-        self.plan.sources.iter().any(|p| p.annotated.is_some())
     }
 
     /// Opens what belongs to source `number`.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use vidmill_image::{Size, TensorSpec};
 use vidmill_infer::{Description, Found, LoadOptions, Outputs, Predictor, TaskOptions, TensorInfo};
 use vidmill_pool::Input;
 
@@ -23,6 +24,15 @@ pub trait FramePredictor {
         batch: usize,
         take: &mut dyn FnMut(Predicted<'_>),
     ) -> Result<(), String>;
+
+    /// From now on frames' tensors are of pictures of this size: called only where the model's plan has several
+    /// ([`vidmill_infer::TaskPlan::spec_for`]).
+    ///
+    /// # Errors
+    /// When it runs on one size only.
+    fn resize(&mut self, size: Size) -> Result<(), String> {
+        Err(format!("the predictor takes one size of input only, not {}x{}", size.width, size.height))
+    }
 }
 
 /// What comes out of a batch.
@@ -95,14 +105,14 @@ pub trait ForeignModel: FramePredictor {
 /// The native runtime.
 pub(crate) struct Native {
     predictor: Box<dyn Predictor>,
-    item_bytes: usize,
+    spec: TensorSpec,
     /// Memory for batches that do not fill a call of fixed size; made when first needed.
     padded: Vec<u64>,
 }
 
 impl Native {
-    pub fn new(predictor: Box<dyn Predictor>, item_bytes: usize) -> Self {
-        Self { predictor, item_bytes, padded: Vec::new() }
+    pub fn new(predictor: Box<dyn Predictor>, spec: TensorSpec) -> Self {
+        Self { predictor, spec, padded: Vec::new() }
     }
 }
 
@@ -114,10 +124,16 @@ impl FramePredictor for Native {
         batch: usize,
         take: &mut dyn FnMut(Predicted<'_>),
     ) -> Result<(), String> {
-        let Self { predictor, item_bytes, padded } = self;
-        let whole = batch * *item_bytes;
+        let Self { predictor, spec, padded } = self;
+        let whole = batch * spec.item_bytes();
         let bytes = if input.len() == whole { &**input } else { pad(padded, input, whole) };
         take(Predicted::Outputs(predictor.predict(bytes, batch).map_err(|error| error.to_string())?));
+        Ok(())
+    }
+
+    fn resize(&mut self, size: Size) -> Result<(), String> {
+        self.predictor.set_size(size);
+        self.spec.size = size;
         Ok(())
     }
 }

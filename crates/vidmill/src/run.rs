@@ -2,21 +2,24 @@
 //!
 //! One thread reads ([`crate::feed`]): for each frame, the sampler takes it or the ledger counts it as skipped; a slot
 //! is acquired, which waits while none is free; preprocessing fills it; the executor gets it. Workers run the model.
+//! Where a second model follows, another thread cuts out what was found, for it ([`crate::cascade`]).
 //! The calling thread keeps the books: verdicts are put in order, become records, and go to the sinks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use vidmill_infer::{Cards, Device, LoadOptions, ModelInfo, Task, TaskPlan};
+use crossbeam_channel::Sender;
+use vidmill_infer::{Description, Task, TaskPlan};
 use vidmill_video::DecodeOptions;
 
 use crate::books::{Books, Reading};
-use crate::engine::Engine;
+use crate::cascade::{self, Job, Second};
 use crate::error::RunError;
-use crate::feed::{Feeder, line};
-use crate::manifest::{Manifest, Parallelism};
-use crate::options::Options;
+use crate::feed::{Event, Feeder, Line, line};
+use crate::loaded::Loaded;
+use crate::manifest::Manifest;
+use crate::options::{Options, Part};
 use crate::outputs::{self, Outputs, Tap};
 use crate::predictor;
 use crate::progress::{Progress, Stop};
@@ -25,9 +28,10 @@ use crate::resume::{self, Resumed};
 use crate::sink::Format;
 use crate::source::reader::Reader;
 use crate::source::{self, Source};
-use crate::stage::Clocks;
+use crate::stage::{Clocks, ModelClocks};
 use crate::track::Following;
 use crate::usage::Meter;
+use crate::worker::{Ticket, Verdict};
 
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
 /// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
@@ -62,20 +66,19 @@ fn run_tapped(
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
-    let cards = Cards::find(&predictor::parts_of(&options.model).0, options.card.as_deref())?;
-    let load = LoadOptions { cards, ..session_threads(&options.load) };
-    let engine = Engine::open(options, &load, cores, stop)?;
-    let model = engine.description();
-    let plan = Arc::new(TaskPlan::recognise(&model.info, &options.task)?);
-    if options.track.is_some() && !gives_boxes(&plan) {
-        return Err(RunError::NothingToTrack(plan.task().to_string()));
+    let loaded = Loaded::<Ticket>::load(options.part(), cores, stop)?;
+    if options.track.is_some() && !gives_boxes(&loaded.plan) {
+        return Err(RunError::NothingToTrack(loaded.plan.task().to_string()));
     }
-    let on_cpu = model.runtime.is_on_cpu();
-    let choice = Parallelism::choose(options, load.threads, &plan, on_cpu, cores, engine.launched())?;
+    let model = loaded.engine.description();
+    let then = cascade::second(options, model)?;
+    let second = then.map(|then| Second::load(&then, &loaded.plan, cores, stop)).transpose()?;
+    let (plan, choice) = (Arc::clone(&loaded.plan), loaded.choice);
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
-    let outputs = outputs::Plan::new(&options.output, &sources, &read_beside(options, &model.info))?;
-    let key = resume::key(options, model, &plan, &choice, &sources);
+    let outputs =
+        outputs::Plan::new(&options.output, &sources, &read_beside(options, model, second.as_ref()))?;
+    let key = resume::key(options, model, &plan, &choice, second.as_ref().map(Second::key), &sources);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
@@ -83,6 +86,7 @@ fn run_tapped(
     let class = predictor::parts_of(&options.model).1;
     let track = options.track.clone();
     let mut manifest = Manifest::begun(&options.command, class, model, &plan, track, choice, key);
+    manifest.then = second.as_ref().map(Second::entry);
     if resumed.is_finished {
         outputs.clear()?;
         manifest.take_over_all(resumed);
@@ -90,10 +94,21 @@ fn run_tapped(
     }
     let resumed = Arc::new(resumed);
     let first = open_first(&sources, &resumed, &decode)?;
-    let slots = engine.slots(&choice)?;
-    let (line, line_end) = line(choice.window());
-    let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: engine.usage() };
-    let executor = engine.start(&choice, &plan, &slots, plan.thresholds().max_det, &clocks, &line)?;
+    let window = choice.window() + second.as_ref().map_or(0, |second| second.loaded.choice.under_way());
+    let (line, line_end) = line(window);
+    let usages = [loaded.engine.usage(), second.as_ref().and_then(|second| second.loaded.engine.usage())];
+    let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: usages.into_iter().flatten().collect() };
+    let second_plan = second.as_ref().map(|second| Arc::clone(&second.loaded.plan));
+    let draws = outputs.wants_frames();
+    let keep_frames = draws || second.is_some();
+    let (take, cutting) = match second {
+        None => (to_books(&line), None),
+        Some(second) => {
+            let (jobs, cutting) = second.start(window, &plan, draws, &clocks, &line)?;
+            (to_cutting(jobs), Some(cutting))
+        }
+    };
+    let filler = loaded.start(ModelClocks::first(&clocks), take)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -104,44 +119,69 @@ fn run_tapped(
         tap,
     )?;
 
-    let keep_frames = outputs.wants_frames();
+    let plans = [Some(&*plan), second_plan.as_deref()];
     let following = Following::of(options, &plan);
     let books =
-        Books::new(manifest, outputs, &plan, following, meter, Arc::clone(progress), Arc::clone(&resumed));
+        Books::new(manifest, outputs, plans, following, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
         first,
         sampling: options.sampling,
         decode,
-        spec: plan.spec().clone(),
-        batch: choice.batch,
+        plan: Arc::clone(&plan),
         keep_frames,
-        slots,
-        executor,
+        filler,
         line,
         clocks,
         progress: Arc::clone(progress),
         stop: stop.clone(),
         sources,
         resumed,
-        filling: None,
     };
     let reader = std::thread::Builder::new()
         .name("reader".into())
         .spawn(move || feeder.feed())
         .map_err(|e| RunError::Thread(format!("cannot start the reader thread: {e}")))?;
     let (result, reading) = books.keep(&line_end, stop);
-    if reading == Reading::Ended && reader.join().is_err() {
-        return Err(RunError::Thread("the reader thread panicked; please report this as a bug".into()));
+    if reading == Reading::Ended {
+        let threads = [Some(("reader", reader)), cutting.map(|thread| ("crops", thread))];
+        for (name, thread) in threads.into_iter().flatten() {
+            if thread.join().is_err() {
+                return Err(RunError::Thread(format!(
+                    "the {name} thread panicked; please report this as a bug"
+                )));
+            }
+        }
     }
     result
 }
 
+/// A frame's verdict goes to who keeps the books.
+fn to_books(line: &Line) -> Box<dyn Fn(Ticket, Verdict) + Send + Sync> {
+    let events = line.events();
+    Box::new(move |(place, item), verdict| {
+        // Whoever keeps the books listens until the last worker is gone.
+        let _ = events.send((place, Event::Frame { item, verdict }));
+    })
+}
+
+/// A frame's verdict goes to who cuts its detections out.
+fn to_cutting(jobs: Sender<Job>) -> Box<dyn Fn(Ticket, Verdict) + Send + Sync> {
+    Box::new(move |ticket, verdict| {
+        // It listens until the last worker of the first model is gone.
+        let _ = jobs.send((ticket, verdict));
+    })
+}
+
 /// Files that are read beside the sources: lists of them, too.
-fn read_beside(options: &Options, model: &ModelInfo) -> Vec<PathBuf> {
-    let named = [Some(predictor::parts_of(&options.model).0), options.task.labels.clone()];
-    let beside = model.data.iter().map(PathBuf::as_path).chain(model.cards.paths()).map(PathBuf::from);
+fn read_beside(options: &Options, model: &Description, second: Option<&Second>) -> Vec<PathBuf> {
+    let of = |part: Part<'_>, model: &Description| {
+        let named = [Some(predictor::parts_of(part.model).0), part.task.labels.clone()];
+        let beside = model.info.data.iter().map(PathBuf::as_path).chain(model.info.cards.paths());
+        named.into_iter().flatten().chain(beside.map(PathBuf::from)).collect::<Vec<_>>()
+    };
+    let second = second.map(|second| of(second.part(), second.loaded.engine.description()));
     let lists = options.sources.iter().map(PathBuf::from);
-    named.into_iter().flatten().chain(beside).chain(lists).collect()
+    of(options.part(), model).into_iter().chain(second.into_iter().flatten()).chain(lists).collect()
 }
 
 /// Settings that can be used, and a tracker where its results are to be written.
@@ -170,13 +210,6 @@ fn gives_boxes(plan: &TaskPlan) -> bool {
 fn class_names(plan: &TaskPlan) -> Arc<[String]> {
     let count = plan.labels().iter().map(|(id, _)| id + 1).max().unwrap_or(0);
     (0..count).map(|id| plan.labels().name(id).into_owned()).collect()
-}
-
-/// On a CPU each session has one thread unless the user says otherwise: the cores are shared out among sessions.
-fn session_threads(load: &LoadOptions) -> LoadOptions {
-    let threads =
-        if load.threads == 0 && matches!(load.device, Device::Auto | Device::Cpu) { 1 } else { load.threads };
-    LoadOptions { threads, ..load.clone() }
 }
 
 /// Opens the first source that is to be read before any output is touched. When it is the only one and cannot be read, there is

@@ -1,5 +1,6 @@
 //! Where the time goes: seconds spent in each stage, summed over all threads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -24,11 +25,19 @@ pub enum Stage {
     Annotate,
     /// Writing records.
     Write,
+    /// Detections cut out, and made tensors for the next model.
+    Crop,
+    /// Waiting for a free slot for one.
+    WaitForCropSlot,
+    /// The next model.
+    ThenInfer,
+    /// Its outputs to results.
+    ThenTask,
 }
 
 /// A clock a stage.
 #[derive(Debug, Default)]
-pub struct Clocks([AtomicU64; 8]);
+pub struct Clocks([AtomicU64; 12]);
 
 /// Wall seconds per stage, summed over threads; they overlap, so they add up to more than the run took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -49,6 +58,48 @@ pub struct StageSeconds {
     pub annotate: f64,
     /// Writing records.
     pub write: f64,
+    /// Detections cut out, and made tensors for the next model.
+    pub crop: f64,
+    /// Waiting for a free slot for one.
+    pub wait_for_crop_slot: f64,
+    /// The next model.
+    pub then_infer: f64,
+    /// Its outputs to results.
+    pub then_task: f64,
+}
+
+/// The clocks of one of a run's models.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelClocks {
+    all: Arc<Clocks>,
+    /// That runs while there is no free slot.
+    waiting: Stage,
+    infer: Stage,
+    task: Stage,
+}
+
+impl ModelClocks {
+    /// Of the first model.
+    pub fn first(all: &Arc<Clocks>) -> Self {
+        Self { all: Arc::clone(all), waiting: Stage::WaitForSlot, infer: Stage::Infer, task: Stage::Task }
+    }
+
+    /// Of the second.
+    pub fn second(all: &Arc<Clocks>) -> Self {
+        let (waiting, infer, task) = (Stage::WaitForCropSlot, Stage::ThenInfer, Stage::ThenTask);
+        Self { all: Arc::clone(all), waiting, infer, task }
+    }
+
+    /// Runs `work`, which may have to wait for a slot.
+    pub fn wait<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.all.time(self.waiting, work)
+    }
+
+    /// Adds what a worker took for a batch.
+    pub fn ran(&self, infer: Duration, task: Duration) {
+        self.all.add(self.infer, infer);
+        self.all.add(self.task, task);
+    }
 }
 
 impl Clocks {
@@ -78,6 +129,10 @@ impl Clocks {
             track: of(Stage::Track),
             annotate: of(Stage::Annotate),
             write: of(Stage::Write),
+            crop: of(Stage::Crop),
+            wait_for_crop_slot: of(Stage::WaitForCropSlot),
+            then_infer: of(Stage::ThenInfer),
+            then_task: of(Stage::ThenTask),
         }
     }
 }

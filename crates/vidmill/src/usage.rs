@@ -14,15 +14,20 @@ pub(crate) struct Meter {
     pub begin: Instant,
     pub clocks: Arc<Clocks>,
     /// What worker processes used; filled in as they end.
-    pub workers: Option<Arc<Mutex<Usage>>>,
+    pub workers: Vec<Arc<Mutex<Usage>>>,
 }
 
 impl Meter {
     /// Writes down how it stands now.
     pub fn read(&self, manifest: &mut Manifest) {
-        let workers =
-            self.workers.as_ref().map(|usage| *usage.lock().unwrap_or_else(PoisonError::into_inner));
-        let Usage { started, cpu_seconds, peak_memory_bytes } = workers.unwrap_or_default();
+        let mut all = Usage::default();
+        for usage in &self.workers {
+            let usage = *usage.lock().unwrap_or_else(PoisonError::into_inner);
+            all.started += usage.started;
+            all.cpu_seconds += usage.cpu_seconds;
+            all.peak_memory_bytes = all.peak_memory_bytes.max(usage.peak_memory_bytes);
+        }
+        let Usage { started, cpu_seconds, peak_memory_bytes } = all;
         manifest.worker_processes = WorkerProcesses { started, cpu_seconds, peak_memory_bytes };
         manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
         manifest.cpu_seconds = self::cpu_seconds() + cpu_seconds;

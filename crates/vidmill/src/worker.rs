@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use vidmill_image::Geometry;
+use vidmill_image::{Geometry, Size};
 use vidmill_infer::{Batch as BatchSize, Found, TaskPlan};
 use vidmill_pool::{Input, Wire, WireError, Worker};
 use vidmill_video::Frame;
@@ -15,7 +15,7 @@ use crate::predictor::{FramePredictor, Predicted};
 #[derive(Debug)]
 pub(crate) struct Item {
     pub head: Head,
-    /// Kept only when it will be drawn on.
+    /// Kept only when it will be drawn on, or cut up for the next model.
     pub frame: Option<Frame>,
 }
 
@@ -77,6 +77,8 @@ travels!(Seen);
 pub(crate) struct ModelWorker {
     predictor: Box<dyn FramePredictor>,
     plan: Arc<TaskPlan>,
+    /// Of the items that the predictor expects.
+    size: Size,
 }
 
 impl Worker for ModelWorker {
@@ -89,7 +91,7 @@ impl Worker for ModelWorker {
             Err(error) if frames.len() == 1 => vec![Seen::of(Err(error))],
             // One bad frame must not take its neighbours with it: each is run again alone.
             Err(_) => {
-                let bytes = self.plan.spec().item_bytes();
+                let bytes = input.len() / frames.len();
                 let items = frames.iter().enumerate();
                 items
                     .map(|(n, frame)| self.predict_alone(&input.part(n * bytes..(n + 1) * bytes), *frame))
@@ -101,7 +103,8 @@ impl Worker for ModelWorker {
 
 impl ModelWorker {
     pub fn new(predictor: Box<dyn FramePredictor>, plan: Arc<TaskPlan>) -> Self {
-        Self { predictor, plan }
+        let size = plan.spec().size;
+        Self { predictor, plan, size }
     }
 
     fn predict_alone(&mut self, input: &Input, frame: Fitted) -> Seen {
@@ -111,7 +114,12 @@ impl ModelWorker {
 
     /// Runs one call of the model: one verdict for each of `frames`, of which there is at least one.
     fn predict(&mut self, input: &Input, frames: &[Fitted]) -> Result<Vec<Seen>, String> {
-        let Self { predictor, plan } = self;
+        let Self { predictor, plan, size } = self;
+        // All items of a batch are of one size.
+        if let Some(Fitted(geometry)) = frames.first().filter(|Fitted(geometry)| geometry.input != *size) {
+            predictor.resize(geometry.input)?;
+            *size = geometry.input;
+        }
         let batch = match plan.batch() {
             BatchSize::Fixed(count) => count,
             BatchSize::Dynamic => frames.len(),

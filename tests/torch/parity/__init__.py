@@ -109,7 +109,7 @@ def decode(cases: list[Case], *arguments: str) -> list[dict]:
                 line["displayed"] = list(case.displayed)
             lines.append(json.dumps(line))
         told = subprocess.run(
-            [program("decode_raw"), *arguments], input="\n".join(lines), capture_output=True, text=True, check=True
+            [program("decode_raw"), *arguments], input="\n".join(lines), stdout=subprocess.PIPE, text=True, check=True
         )
     return [json.loads(line) for line in told.stdout.splitlines()]
 
@@ -121,6 +121,9 @@ def things(found: dict) -> list[Thing]:
         result += [Thing(None, 1.0, r["class_id"], mask=rows(r["mask"])) for r in found.get("regions") or []]
         if found.get("embedding") is not None:
             result.append(Thing(None, 1.0, 0, {"embedding": np.array(found["embedding"])}))
+        if found.get("text") is not None:
+            codes = np.array([ord(character) for character in found["text"]["text"]])
+            result.append(Thing(None, found["text"]["confidence"], 0, {"text": codes}))
         return result
     result = []
     for detection in found["detections"]:

@@ -1,7 +1,7 @@
 //! From normalised lines to bytes of the tensor: layout, element type, padding.
 
 use crate::kernel::Level;
-use crate::{ChannelOrder, ElementType, TensorLayout, TensorSpec};
+use crate::{ChannelOrder, ElementType, ResizeMode, TensorLayout, TensorSpec};
 
 use super::convert::normalisation;
 
@@ -65,7 +65,10 @@ impl Writer {
 
     fn padding_rows(&self, spec: &TensorSpec) -> Vec<Vec<u8>> {
         let norm = normalisation(spec);
-        let value = |line: usize| norm[line].apply(f32::from(spec.pad));
+        let value = |line: usize| match spec.resize {
+            ResizeMode::FitHeight => 0.0,
+            _ => norm[line].apply(f32::from(spec.pad)),
+        };
         let row = |values: Vec<f32>| {
             let mut bytes = vec![0; values.len() * self.element.bytes()];
             store(Level::best(), self.element, &values, &mut bytes);

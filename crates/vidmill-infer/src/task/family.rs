@@ -9,8 +9,8 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
 use super::{
-    Thresholds, centerface, classify, detr, dfl, embed, end_to_end, fastestdet, flat, obb, outputs, points,
-    pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
+    Sizing, Thresholds, centerface, classify, ctc, db, detr, dfl, embed, end_to_end, fastestdet, flat, obb,
+    outputs, points, pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
@@ -41,6 +41,8 @@ pub(super) const FAMILIES: &[&dyn Family] = &[
     &scrfd::Scrfd,
     &centerface::CenterFace,
     &ssd::Ssd,
+    &db::Db,
+    &ctc::Ctc,
     &classify::Classifier,
     &semantic::ClassMap,
     &semantic::ClassMaps,
@@ -144,6 +146,11 @@ pub(super) trait Family: Sync {
     /// # Errors
     /// Why the model cannot be of this family, as a sentence without its end.
     fn head(&self, look: &Look<'_>, why: &mut Vec<String>) -> Result<Head, String>;
+
+    /// How the input's size follows from the picture's, where the model takes any; and its largest size, where nobody says one.
+    fn sizing(&self) -> (Sizing, Option<Size>) {
+        (Sizing::Fixed, None)
+    }
 }
 
 /// What is known of a model when its family is looked for.

@@ -79,6 +79,32 @@ pub(super) fn size(
     Ok(size)
 }
 
+/// The size again, once the family is known that has a usual one; `size` stays where somebody says one.
+pub(super) fn resized(
+    size: Size,
+    usual: Option<Size>,
+    input: &ImageInput,
+    metadata: &Metadata,
+    options: &TaskOptions,
+    why: &mut Vec<String>,
+) -> Size {
+    let Some(usual) = usual.filter(|_| input.width.is_none() || input.height.is_none()) else { return size };
+    // Of a line of text, only the width can be asked for.
+    let is_line = usual.height * 4 < usual.width;
+    let said = options.imgsz.or(metadata.imgsz.map(|(height, width)| Size::new(width, height)));
+    let (width, height) = match said {
+        Some(_) if !is_line => return size,
+        Some(said) if said.width != said.height => (said.width, said.height),
+        Some(said) => (said.width, usual.height),
+        None => (usual.width, usual.height),
+    };
+    let resized =
+        Size::new(input.width.map_or(width, |_| size.width), input.height.map_or(height, |_| size.height));
+    why.retain(|line| !line.starts_with("input "));
+    why.push(format!("input {}x{} at most: it follows the picture", resized.width, resized.height));
+    resized
+}
+
 impl Values {
     /// For people.
     fn text(&self) -> String {

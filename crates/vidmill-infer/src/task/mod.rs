@@ -9,6 +9,8 @@
 mod boxes;
 mod centerface;
 mod classify;
+mod ctc;
+mod db;
 mod detr;
 mod dfl;
 mod embed;
@@ -87,12 +89,49 @@ pub enum Batch {
     Dynamic,
 }
 
+/// How the size of the input follows from that of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sizing {
+    /// It does not.
+    Fixed,
+    /// As large as the picture, or as much smaller as the longer side of the input asks for, in whole steps: PaddleOCR's
+    /// `DetResizeForTest` with `limit_type: max`.
+    Whole { step: u32 },
+    /// As wide as the picture is at the input's height, and `least` at least: PaddleOCR's `resize_norm_img`.
+    Line { least: u32 },
+}
+
+impl Sizing {
+    /// The size for a picture, where the largest is `most`.
+    fn size(self, picture: Size, most: Size) -> Size {
+        let (width, height) = (f64::from(picture.width.max(1)), f64::from(picture.height.max(1)));
+        match self {
+            Self::Fixed => most,
+            Self::Whole { step } => {
+                let longest = f64::from(most.width.max(most.height));
+                let ratio = (longest / width.max(height)).min(1.0);
+                let side = |side: f64, most: u32| {
+                    let steps = ((side * ratio).floor() / f64::from(step)).round_ties_even();
+                    ((steps as u32).max(1) * step).min(most)
+                };
+                Size::new(side(width, most.width), side(height, most.height))
+            }
+            Self::Line { least } => {
+                let line = f64::from(most.height);
+                let wide = (line * (f64::from(least) / line).max(width / height)) as u32;
+                Size::new(wide.clamp(1, most.width), most.height)
+            }
+        }
+    }
+}
+
 /// How to feed a model and read its outputs.
 #[derive(Clone, Debug)]
 pub struct TaskPlan {
     family: &'static str,
     task: Task,
     spec: TensorSpec,
+    sizing: Sizing,
     batch: Batch,
     labels: Labels,
     decoder: Arc<dyn Decode>,
@@ -157,9 +196,24 @@ impl TaskPlan {
     pub fn task(&self) -> Task {
         self.task
     }
-    /// The input to make.
+    /// The input to make: of those that may be of several sizes, the largest.
     pub fn spec(&self) -> &TensorSpec {
         &self.spec
+    }
+    /// The input to make of a displayed frame of this size.
+    pub fn spec_for(&self, displayed: Size) -> TensorSpec {
+        TensorSpec { size: self.sizing.size(displayed, self.spec.size), ..self.spec.clone() }
+    }
+    /// Has all inputs be of the largest size, for who can run the model on nothing else.
+    pub fn fix_size(&mut self) {
+        self.sizing = Sizing::Fixed;
+    }
+    /// The class that a user means by `text`: a name or a number.
+    ///
+    /// # Errors
+    /// When there is no such class.
+    pub fn class(&self, text: &str) -> Result<u32, Error> {
+        self.labels.class(text, None)
     }
     /// The batches that the model takes.
     pub fn batch(&self) -> Batch {

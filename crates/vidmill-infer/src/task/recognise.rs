@@ -4,7 +4,7 @@ use vidmill_image::{Size, TensorLayout};
 
 use super::family::{FAMILIES, Family, Head, Look, Task, cells, cells_text};
 use super::input::ImageInput;
-use super::{Batch, TaskOptions, TaskPlan, Thresholds, feed};
+use super::{Batch, Sizing, TaskOptions, TaskPlan, Thresholds, feed};
 use crate::metadata::{KEYS, Metadata};
 use crate::side::SideInput;
 use crate::{CardLine, Error, Labels, ModelInfo};
@@ -43,6 +43,9 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
         }
     };
     let (name, task) = (family.names()[0], family.task());
+    let (sizing, usual_size) = family.sizing();
+    let size = feed::resized(size, usual_size, &input, &metadata, options, &mut why);
+    let look = Look { size, ..look };
     let Head { decoder, classes, usual } =
         family.head(&look, &mut why).map_err(|reason| unrecognised(info, reason))?;
     let spec = feed::spec(name, &usual, &input, &metadata, size, &mut why)?;
@@ -59,9 +62,19 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
         }
         fits
     });
-    let labels = labels(given, task, classes, family.class_names(), options, &mut why)?;
+    let labels = match (given, task) {
+        // Characters are no classes.
+        (given, Task::ReadText) => given.unwrap_or_default(),
+        (given, _) => labels(given, task, classes, family.class_names(), options, &mut why)?,
+    };
     let wanted = wanted_classes(&labels, classes, options)?;
     let mut thresholds = thresholds(&metadata, options, wanted);
+    let is_free = input.width.is_none() && metadata.resize.is_none();
+    let sizing = match sizing {
+        Sizing::Whole { .. } if input.height.is_some() || !is_free => Sizing::Fixed,
+        Sizing::Line { .. } if !is_free => Sizing::Fixed,
+        free => free,
+    };
     let batch = match input.batch {
         Some(count) => Batch::Fixed(count),
         // Outputs that have no batch dimension hold one item, whatever the input would take.
@@ -82,7 +95,7 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     card.extend(carried(&metadata, &card));
     let conf = thresholds.conf;
     thresholds.conf = options.weaker.map_or(conf, |weaker| conf.min(weaker));
-    Ok(TaskPlan { family: name, task, spec, batch, labels, decoder, conf, thresholds, why, card })
+    Ok(TaskPlan { family: name, task, spec, sizing, batch, labels, decoder, conf, thresholds, why, card })
 }
 
 /// What the user says, else the model, else Ultralytics' defaults.

@@ -31,7 +31,7 @@ class Input:
     """Subtracted from each channel, in units of `range`."""
     std: tuple[float, float, float] | None = None
     """Each channel is then divided by this."""
-    resize: Literal["letterbox", "letterbox-top-left", "stretch", "center-crop"] = "letterbox"
+    resize: Literal["letterbox", "letterbox-top-left", "stretch", "center-crop", "fit-height"] = "letterbox"
     """How a frame of another shape fits: with bars around it, or below and right of it; distorted; or cut off."""
     pad: int = 114
     """Value of the bars, 0 to 255."""
@@ -44,7 +44,7 @@ class Input:
             "layout": ("nchw", "nhwc"),
             "color": ("rgb", "bgr", "gray"),
             "range": (None, 1, 255),
-            "resize": ("letterbox", "letterbox-top-left", "stretch", "center-crop"),
+            "resize": ("letterbox", "letterbox-top-left", "stretch", "center-crop", "fit-height"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

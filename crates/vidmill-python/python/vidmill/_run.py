@@ -124,6 +124,12 @@ def run(
     task: str | None = None,
     track: StrPath | None = None,
     card: StrPath | None = None,
+    then: StrPath | type | None = None,
+    then_classes: Sequence[str | int] = (),
+    then_task: str | None = None,
+    then_conf: float | None = None,
+    then_labels: StrPath | None = None,
+    then_batch: int | None = None,
     device: str | None = None,
     precision: str | None = None,
     onnxruntime: StrPath | None = None,
@@ -163,6 +169,8 @@ def run(
         annotate: Annotated video (.mp4), or a folder.
         track: Follow objects, and give each an id: "bytetrack", "sort", or a file of settings (.toml; docs/TRACKING.md). So far the
             ids are in what is written, not in `Detections`.
+        then: A second model, named like the first: each detection is cut out of its frame and given to it, and what it makes of it
+            stands under the detection.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
             in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
@@ -199,6 +207,12 @@ def run(
         "task": task,
         "track": None if track is None else os.fspath(track),
         "card": card,
+        "then": None if then is None else _named(then),
+        "then-classes": ",".join(map(str, then_classes)) or None,
+        "then-task": then_task,
+        "then-conf": then_conf,
+        "then-labels": then_labels,
+        "then-batch": then_batch,
         "device": device,
         "precision": precision,
         "onnxruntime": onnxruntime,

@@ -10,7 +10,7 @@ use vidmill_infer::{Description, TaskPlan};
 
 use super::ResumeError;
 use crate::manifest::Parallelism;
-use crate::options::Options;
+use crate::options::{Options, Then};
 use crate::predictor;
 use crate::sample::Pace;
 use crate::source::{Source, SourceKind};
@@ -26,6 +26,7 @@ pub(crate) fn key(
     model: &Description,
     plan: &TaskPlan,
     choice: &Parallelism,
+    then: Option<Value>,
     sources: &[Source],
 ) -> Key {
     let (task, runtime, thresholds) = (&options.task, &model.runtime, plan.thresholds());
@@ -36,7 +37,6 @@ pub(crate) fn key(
         Pace::Every(n) => (Some(n.get()), None),
         Pace::Rate(rate) => (None, Some(rate.to_string())),
     };
-    let names: Vec<(u32, &str)> = plan.labels().iter().collect();
     let libraries = vidmill_video::versions();
     let value = json!({
         "vidmill": env!("CARGO_PKG_VERSION"),
@@ -50,7 +50,7 @@ pub(crate) fn key(
         "class": predictor::parts_of(&options.model).1,
         "task": plan.family(),
         "input": plan.spec(),
-        "labels": digest(format!("{names:?}").as_bytes()),
+        "labels": labels(plan),
         "card": cards.card.as_ref().map(|card| &card.sha256),
         "beside": (!beside.is_empty()).then_some(beside),
         "conf": plan.conf().to_string(),
@@ -65,12 +65,40 @@ pub(crate) fn key(
         "start_ns": options.sampling.start.map(|time| time.0),
         "end_ns": options.sampling.end.map(|time| time.0),
         "annotate": options.output.annotate,
+        "then": then,
         SOURCES: sources.iter().map(identity).collect::<Vec<_>>(),
     });
     match value {
         Value::Object(key) => key,
         _ => Key::new(),
     }
+}
+
+/// What of the second model influences the records.
+pub(crate) fn key_of_then(then: &Then, model: &Description, plan: &TaskPlan, choice: &Parallelism) -> Value {
+    json!({
+        "runtime": format!("{} {}", model.runtime.name, model.runtime.version),
+        "provider": model.runtime.provider,
+        "precision": model.runtime.precision,
+        "threads": choice.threads,
+        "batch": choice.batch,
+        "model": model.info.sha256,
+        "class": predictor::parts_of(&then.model).1,
+        "task": plan.family(),
+        "input": plan.spec(),
+        "labels": labels(plan),
+        "card": model.info.cards.card.as_ref().map(|card| &card.sha256),
+        "beside": model.info.cards.beside.iter().map(|card| &card.sha256).collect::<Vec<_>>(),
+        "conf": plan.conf().to_string(),
+        "iou": plan.thresholds().iou.to_string(),
+        "max_det": plan.thresholds().max_det,
+        "classes": then.task.classes,
+        "of_classes": then.classes,
+    })
+}
+
+fn labels(plan: &TaskPlan) -> String {
+    digest(format!("{:?}", plan.labels().iter().collect::<Vec<_>>()).as_bytes())
 }
 
 /// The key of a run over one of the sources only.

@@ -14,7 +14,7 @@ use crate::outputs::{Annotates, Plan};
 use crate::record::Record;
 use crate::sink::{self, Format, NOWHERE, STANDARD_OUTPUT, jsonl};
 use crate::source::{Source, SourceKind};
-pub(crate) use key::{Key, check_sources, key, only};
+pub(crate) use key::{Key, check_sources, key, key_of_then, only};
 
 /// How a source begins.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use crate::{Element, Error, Outputs, Predictor, TensorPredictor, TensorView};
 /// One session, fed by one worker.
 pub(crate) struct OrtPredictor {
     tensors: OrtTensors,
+    spec: TensorSpec,
     item: Item,
     fixed_batch: Option<usize>,
 }
@@ -50,16 +51,21 @@ struct Output {
     converted: Vec<f32>,
 }
 
-impl OrtPredictor {
-    /// A predictor for batches of items as `spec` says, of `fixed_batch` items if the model takes no other number.
-    pub(crate) fn new(tensors: OrtTensors, spec: &TensorSpec, fixed_batch: Option<usize>) -> Self {
+impl Item {
+    fn of(spec: &TensorSpec) -> Self {
         let (c, h, w) = (spec.channels.count(), spec.size.height as usize, spec.size.width as usize);
         let dims = match spec.layout {
             TensorLayout::Nchw => [c, h, w],
             TensorLayout::Nhwc => [h, w, c],
         };
-        let item = Item { element: spec.element, dims, bytes: spec.item_bytes() };
-        Self { tensors, item, fixed_batch }
+        Self { element: spec.element, dims, bytes: spec.item_bytes() }
+    }
+}
+
+impl OrtPredictor {
+    /// A predictor for batches of items as `spec` says, of `fixed_batch` items if the model takes no other number.
+    pub(crate) fn new(tensors: OrtTensors, spec: &TensorSpec, fixed_batch: Option<usize>) -> Self {
+        Self { tensors, spec: spec.clone(), item: Item::of(spec), fixed_batch }
     }
 
     fn check(&self, input: &[u8], batch: usize) -> Result<(), Error> {
@@ -81,6 +87,11 @@ impl Predictor for OrtPredictor {
         self.check(input, batch)?;
         let [a, b, c] = self.item.dims;
         self.tensors.run(self.item.element, &[batch, a, b, c], input)
+    }
+
+    fn set_size(&mut self, size: Size) {
+        self.spec.size = size;
+        self.item = Item::of(&self.spec);
     }
 }
 
