@@ -85,7 +85,7 @@ def regions(classes: np.ndarray) -> list[Thing]:
 def ultralytics_cases(rng: np.random.Generator) -> Iterator[Case]:
     for classes, batch, size, displayed, whole in [
         (19, 1, (640, 640), (1920, 1080), True), (5, 2, (640, 384), (1280, 720), True), (3, 2, (320, 320), (333, 777), True),
-        (19, 1, (640, 640), (1920, 1080), False), (5, 2, (320, 320), (854, 480), False),
+        (19, 1, (640, 640), (1920, 1080), False), (5, 2, (320, 320), (854, 480), False), (19, 3, (256, 256), (320, 240), True),
     ]:
         maps = smooth(rng, batch, classes, size)
         data = maps.argmax(1).astype(np.float32) if whole else maps
