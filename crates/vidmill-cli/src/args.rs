@@ -109,10 +109,12 @@ pub struct SamplingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Detections")]
 pub struct TaskArgs {
-    /// Least confidence, 0 to 1 [default: what the model's card says, or 0.25]
+    /// Least confidence, 0 to 1 [default: what the model's card says, or what is usual for its kind,
+    /// mostly 0.25]
     #[arg(long, value_name = "C", value_parser = fraction)]
     pub conf: Option<f32>,
-    /// Boxes of one class that overlap more than this are one: 0 to 1 [default: the card's, or 0.7]
+    /// Boxes of one class that overlap more than this are one: 0 to 1 [default: the card's, or what is usual
+    /// for its kind, mostly 0.7]
     #[arg(long, value_name = "IOU", value_parser = fraction)]
     pub iou: Option<f32>,
     /// Most detections in a frame [default: the card's, or 300]

@@ -29,6 +29,9 @@ impl Family for CenterFace {
     fn class_names(&self) -> &'static [&'static str] {
         CLASSES
     }
+    fn usual_iou(&self) -> f32 {
+        0.3
+    }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         maps(look).and_then(|_| {

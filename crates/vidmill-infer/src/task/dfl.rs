@@ -38,6 +38,9 @@ impl Family for NanoDet {
     fn task(&self) -> Task {
         Task::Detect
     }
+    fn usual_iou(&self) -> f32 {
+        0.6
+    }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         if let Some((name, [rows, columns])) = only_table(look.info) {
@@ -110,6 +113,9 @@ impl Family for PicoDet {
     }
     fn task(&self) -> Task {
         Task::Detect
+    }
+    fn usual_iou(&self) -> f32 {
+        0.6
     }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {

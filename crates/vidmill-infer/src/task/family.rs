@@ -138,6 +138,16 @@ pub(super) trait Family: Sync {
         &[]
     }
 
+    /// The least confidence, where nobody says one: Ultralytics' default, unless boxes below its authors' own are none.
+    fn usual_conf(&self) -> f32 {
+        0.25
+    }
+
+    /// How much boxes of one class may overlap, where nobody says it: its authors' default, or Ultralytics'.
+    fn usual_iou(&self) -> f32 {
+        0.7
+    }
+
     /// How a model shows that it is of this family, if it does.
     fn recognise(&self, look: &Look<'_>) -> Option<Clue>;
 

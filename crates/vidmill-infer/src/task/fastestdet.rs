@@ -29,6 +29,9 @@ impl Family for FastestDet {
     fn task(&self) -> Task {
         Task::Detect
     }
+    fn usual_iou(&self) -> f32 {
+        0.45
+    }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         let (output, channels) = map(look)?;

@@ -57,11 +57,13 @@ use crate::{CardLine, DecodeError, Error, Labels, ModelInfo, Outputs};
 /// What the user may choose.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TaskOptions {
-    /// Detections must be surer than this; `None` is what the model's card or metadata says, or 0.25.
+    /// Detections must be surer than this; `None` is what the model's card or metadata says, or what is usual for
+    /// its family, mostly 0.25.
     pub conf: Option<f32>,
     /// Detections down to this confidence are decoded though they are not surer than `conf`: a tracker has a use for them.
     pub weaker: Option<f32>,
-    /// Boxes of a class that overlap more than this are one; `None` is what the model says, or 0.7.
+    /// Boxes of a class that overlap more than this are one; `None` is what the model says, or what is usual for its
+    /// family, mostly 0.7.
     pub iou: Option<f32>,
     /// At most this many detections a frame; `None` is what the model says, or 300.
     pub max_det: Option<usize>,

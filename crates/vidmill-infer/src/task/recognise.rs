@@ -68,7 +68,7 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
         (given, _) => labels(given, task, classes, family.class_names(), options, &mut why)?,
     };
     let wanted = wanted_classes(&labels, classes, options)?;
-    let mut thresholds = thresholds(&metadata, options, wanted);
+    let mut thresholds = thresholds(family, &metadata, options, wanted);
     let is_free = input.width.is_none() && metadata.resize.is_none();
     let sizing = match sizing {
         Sizing::Whole { .. } if input.height.is_some() || !is_free => Sizing::Fixed,
@@ -98,11 +98,16 @@ pub(super) fn plan(info: &ModelInfo, options: &TaskOptions) -> Result<TaskPlan, 
     Ok(TaskPlan { family: name, task, spec, sizing, batch, labels, decoder, conf, thresholds, why, card })
 }
 
-/// What the user says, else the model, else Ultralytics' defaults.
-fn thresholds(metadata: &Metadata, options: &TaskOptions, classes: Option<Vec<u32>>) -> Thresholds {
+/// What the user says, else the model, else what is usual for its family.
+fn thresholds(
+    family: &dyn Family,
+    metadata: &Metadata,
+    options: &TaskOptions,
+    classes: Option<Vec<u32>>,
+) -> Thresholds {
     Thresholds {
-        conf: options.conf.or(metadata.conf).unwrap_or(0.25),
-        iou: options.iou.or(metadata.iou).unwrap_or(0.7),
+        conf: options.conf.or(metadata.conf).unwrap_or(family.usual_conf()),
+        iou: options.iou.or(metadata.iou).unwrap_or(family.usual_iou()),
         max_det: options.max_det.or(metadata.max_det).unwrap_or(300),
         top_k: options.top_k.or(metadata.top_k).unwrap_or(5),
         normalize: options.normalize,

@@ -34,6 +34,9 @@ impl Family for Scrfd {
     fn class_names(&self) -> &'static [&'static str] {
         CLASSES
     }
+    fn usual_iou(&self) -> f32 {
+        0.4
+    }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         let levels = levels(look)?;

@@ -34,6 +34,9 @@ impl Family for YuNet {
     fn class_names(&self) -> &'static [&'static str] {
         CLASSES
     }
+    fn usual_iou(&self) -> f32 {
+        0.3
+    }
 
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
         levels(look).and_then(|_| {

@@ -65,8 +65,10 @@ def load(
         device: auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N or openvino.
         precision: auto, f32, f16 or bf16.
         threads: Of the session on a CPU; 0 for as many as there are cores.
-        conf: Least confidence of a detection, 0 to 1; by default what the model's card says, or 0.25.
-        iou: Boxes of one class that overlap more than this are one, 0 to 1; by default the card's, or 0.7.
+        conf: Least confidence of a detection, 0 to 1; by default what the model's card says, or what is
+            usual for its kind, mostly 0.25.
+        iou: Boxes of one class that overlap more than this are one, 0 to 1; by default the card's, or what is
+            usual for its kind, mostly 0.7.
         max_det: Most detections in an image; by default the card's, or 300.
         classes: Only these, by name or number; empty for all.
         imgsz: Input side (or (width, height)) in pixels, for models of dynamic size.

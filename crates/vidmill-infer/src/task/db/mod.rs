@@ -38,6 +38,9 @@ impl Family for Db {
     fn task(&self) -> Task {
         Task::FindText
     }
+    fn usual_conf(&self) -> f32 {
+        0.5
+    }
 
     /// Paddle's exporters name the outputs of its models in their own way.
     fn recognise(&self, look: &Look<'_>) -> Option<Clue> {
