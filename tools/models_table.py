@@ -29,13 +29,15 @@ def table() -> str:
         share = agreement.agreed / agreement.compared if agreement.compared else 0.0
         name = family.name
         if family.note:
-            notes.append(f"[{len(notes) + 1}] {family.note}")
-            name += f" [{len(notes)}]"
+            if family.note not in notes:
+                notes.append(family.note)
+            name += f" [{notes.index(family.note) + 1}]"
         lines.append(
             f"| {name} | {family.reference} | {agreement.compared} | {share:.2%} | {agreement.pixels:.1g} px "
             f"| {agreement.score:.1g} |"
         )
-    return "\n".join([*lines, "", *(f"{note}  " for note in notes)]).rstrip()
+    told = [f"[{number}] {note}  " for number, note in enumerate(notes, 1)]
+    return "\n".join([*lines, "", *told]).rstrip()
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ def test_results_are_the_commands_records(clips, models, detect, tmp_path, optio
 
 
 def test_tracks(clips, models, detect, tmp_path):
-    """The ids are in what is written; what comes in Python is the rest of it."""
+    """What comes in Python has the ids that are written."""
     (settings := tmp_path / "own.toml").write_text('tracker_type = "sort"\nmin_hits = 1\n')
     for track in ("bytetrack", settings):
         command = detect(clips / "h264.mp4", models / "yolov8.onnx", "--track", track)
@@ -58,7 +58,10 @@ def test_tracks(clips, models, detect, tmp_path):
             results = list(run)
         assert (tmp_path / "own.jsonl").read_bytes() == command.path.read_bytes()
         assert b'"track_id":1' in command.path.read_bytes()
-        assert [len(result.detections) for result in results] == [len(r["detections"]) for r in command.records]
+        written = [[detection.get("track_id", -1) for detection in record["detections"]] for record in command.records]
+        for result, ids in zip(results, written, strict=True):
+            found = result.detections
+            assert ids == ([-1] * len(found) if found.track_id is None else found.track_id.tolist())
         assert run.manifest["track"] == command.manifest["track"]
     with pytest.raises(ValueError, match="deepsort.*bytetrack"):
         vidmill.run(clips / "h264.mp4", models / "yolov8.onnx", track="deepsort")

@@ -5,7 +5,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use vidmill::image::{Mask, MaskError, Size};
-use vidmill::record::{Class, Detection, Found, Json, Region, Rle};
+use vidmill::record::{Class, Detection, Found, Json, Region};
 
 /// `vidmill.Found`.
 pub fn found<'py>(py: Python<'py>, found: Found) -> PyResult<Bound<'py, PyAny>> {
@@ -169,9 +169,9 @@ fn regions<'py>(py: Python<'py>, all: &[Region]) -> PyResult<Bound<'py, PyAny>> 
 /// `vidmill.Masks`.
 fn masks<'py, 'a>(
     py: Python<'py>,
-    all: impl Iterator<Item = Option<&'a Rle>>,
+    all: impl Iterator<Item = Option<&'a Mask>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let form = |Rle(mask): &Rle| {
+    let form = |mask: &Mask| {
         let form = PyDict::new(py);
         form.set_item("size", [mask.size().height, mask.size().width])?;
         form.set_item("counts", mask.to_counts())?;

@@ -164,7 +164,7 @@ fn draw(painter: &mut Painter, picture: &mut Picture, bones: &[[usize; 2]], outc
         Outcome::Ok(found) => found,
     };
     let regions = found.masks.as_deref().unwrap_or_default();
-    let masks: Vec<_> = regions.iter().map(|r| (&r.mask.0, class_color(r.class_id))).collect();
+    let masks: Vec<_> = regions.iter().map(|r| (&r.mask, class_color(r.class_id))).collect();
     painter.regions(picture, &masks);
     let objects: Vec<Object<'_>> = found.detections().iter().flat_map(|d| Object::all_of(d, bones)).collect();
     let annotations: Vec<Annotation<'_>> = objects.iter().map(Object::annotation).collect();
@@ -213,7 +213,7 @@ impl<'a> Object<'a> {
             color: track_id.map_or_else(|| class_color(*class_id), track_color),
             text: &self.text,
             corners: *corners,
-            mask: mask.as_ref().map(|mask| &mask.0),
+            mask: mask.as_ref(),
             keypoints: &self.keypoints,
             bones: self.bones,
         }

@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::Outputs;
 use crate::progress::{Progress, Stop};
-use crate::record::{self, Json, Outcome, Record, Rle};
+use crate::record::{self, Json, Outcome, Record};
 use crate::reorder::Reorder;
 use crate::resume::{Resumed, Start};
 use crate::stage::Stage;
@@ -420,7 +420,7 @@ impl Names {
         let mut region = |infer::Region { class_id, mask }| record::Region {
             class_id,
             class: self.own_or_of(own.next(), class_id),
-            mask: Rle(mask),
+            mask,
         };
         let masks = regions.map(|all| all.into_iter().map(&mut region).collect());
         let (text, text_confidence) = text.map(|text| (text.text, text.confidence)).unzip();
@@ -453,7 +453,7 @@ impl Names {
             class,
             corners: found.corners,
             keypoints: (!keypoints.is_empty()).then_some(keypoints),
-            mask: found.mask.map(Rle),
+            mask: found.mask,
             classes: inside.classes,
             text: inside.text,
             text_confidence: inside.text_confidence,

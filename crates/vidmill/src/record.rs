@@ -1,12 +1,11 @@
 //! The record: what is known of one sampled frame. One line of JSON each; other programs rely on its fields.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use vidmill_image::{Mask, Size};
+use vidmill_image::Mask;
 
 /// One sampled frame and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,9 +130,9 @@ pub struct Detection {
     /// In the model's order, whose names the manifest has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keypoints: Option<Vec<Keypoint>>,
-    /// The pixels of the object.
+    /// The pixels of the object, as COCO's run-length encoding, which pycocotools reads.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mask: Option<Rle>,
+    pub mask: Option<Mask>,
     /// Of a cascade's next model: what the object is, by falling confidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<Class>>,
@@ -176,7 +175,7 @@ pub struct Region {
     /// Its name, or its number where the model has no names.
     pub class: Arc<str>,
     /// Its pixels in the displayed frame.
-    pub mask: Rle,
+    pub mask: Mask,
 }
 
 /// A keypoint: `[x, y, confidence]`, or `[x, y]` where the model gives no confidence.
@@ -212,31 +211,6 @@ impl<'de> Deserialize<'de> for Keypoint {
             [x, y] => Ok(Self::Plain([x, y])),
             ref other => Err(D::Error::invalid_length(other.len(), &"two or three numbers of a keypoint")),
         }
-    }
-}
-
-/// A mask as COCO's run-length encoding, which pycocotools reads: `{"size":[height,width],"counts":"..."}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rle(pub Mask);
-
-#[derive(Serialize, Deserialize)]
-struct RleForm<'a> {
-    size: [u32; 2],
-    #[serde(borrow)]
-    counts: Cow<'a, str>,
-}
-
-impl Serialize for Rle {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Size { width, height } = self.0.size();
-        RleForm { size: [height, width], counts: self.0.to_counts().into() }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Rle {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let RleForm { size: [height, width], counts } = RleForm::deserialize(deserializer)?;
-        Mask::from_counts(Size::new(width, height), &counts).map(Self).map_err(D::Error::custom)
     }
 }
 

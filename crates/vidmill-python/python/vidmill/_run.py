@@ -167,8 +167,8 @@ def run(
         out: Where records are written as well: .jsonl, .csv, .parquet, .json (COCO), .txt (MOT, with track), or a folder; by default
             nowhere.
         annotate: Annotated video (.mp4), or a folder.
-        track: Follow objects, and give each an id: "bytetrack", "sort", or a file of settings (.toml; docs/TRACKING.md). So far the
-            ids are in what is written, not in `Detections`.
+        track: Follow objects, and give each an id: "bytetrack", "sort", or a file of settings (.toml; docs/TRACKING.md): `track_id`
+            of the detections.
         then: A second model, named like the first: each detection is cut out of its frame and given to it, and what it makes of it
             stands under the detection.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and

@@ -15,11 +15,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
+use vidmill_image::Mask;
 
 use super::categories::CategoryIds;
 use super::output::Output;
 use super::{Sink, SinkError, check_finite};
-use crate::record::{Detection, Found, Outcome, Record, Rle};
+use crate::record::{Detection, Found, Outcome, Record};
 
 const HEAD: &str = "[";
 const TAIL: &str = "\n]\n";
@@ -186,7 +187,7 @@ struct CocoResult<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Segmentation<'a> {
-    Mask(&'a Rle),
+    Mask(&'a Mask),
     /// Each x, y, x, y, ...
     Polygons([&'a [f32]; 1]),
 }

@@ -11,10 +11,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
+use vidmill_image::Mask;
 
 use super::output::Output;
 use super::{Sink, SinkError, check_finite};
-use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region};
 
 /// The first line.
 pub const HEADER: &str = "source,frame,pts,time,status,x1,y1,x2,y2,confidence,class_id,class,message,outputs,\
@@ -97,7 +98,7 @@ struct Cells<'a> {
     track_id: Option<u64>,
     corners: Option<&'a [[f32; 2]; 4]>,
     keypoints: Option<&'a [Keypoint]>,
-    mask: Option<&'a Rle>,
+    mask: Option<&'a Mask>,
     classes: Option<&'a [Class]>,
     text: Option<&'a str>,
     text_confidence: Option<f32>,

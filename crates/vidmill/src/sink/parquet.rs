@@ -20,12 +20,13 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
+use vidmill_image::Mask;
 
 use columns::{Columns, Leaf, Level, List, Maybe, Text, columns, put_number};
 
 use super::jsonl::{self, JsonlSink};
 use super::{Sink, SinkError, output};
-use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region};
 
 /// The columns. `message` is a failure's error or a drop's reason; `detections` is null unless `status` is `ok`. What was found
 /// in a detection (its own `detections`) is JSON, since it may be as deep as models follow each other.
@@ -432,7 +433,7 @@ impl RegionColumns {
 }
 
 impl MaskColumns {
-    fn put(&mut self, at: Level, Rle(mask): &Rle, text: &mut Text) -> Result<()> {
+    fn put(&mut self, at: Level, mask: &Mask, text: &mut Text) -> Result<()> {
         let size = [mask.size().height.try_into()?, mask.size().width.try_into()?];
         self.size.put(at, &size, put_number)?;
         self.counts.put(at, text.own(&mask.to_counts()));

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use vidmill_image::{Mask, Size};
 
 use super::{Format, Sink, create};
-use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region};
 
 const NO_NAMES: &[&str] = &[];
 
@@ -88,8 +88,8 @@ fn region(class_id: u32, name: &str) -> Region {
 }
 
 /// Of 3 x 2 pixels, the first of the first row and the last of the second.
-fn mask() -> Rle {
-    Rle(Mask::from_rows(Size::new(3, 2), &[1, 0, 0, 0, 0, 1]).unwrap())
+fn mask() -> Mask {
+    Mask::from_rows(Size::new(3, 2), &[1, 0, 0, 0, 0, 1]).unwrap()
 }
 
 /// A frame with everything that is no detection.
@@ -202,10 +202,10 @@ fn any_class_id(most: u64) -> impl Strategy<Value = u32> + Clone {
     0..=u32::try_from(most).unwrap_or(u32::MAX)
 }
 
-fn any_mask() -> impl Strategy<Value = Rle> {
+fn any_mask() -> impl Strategy<Value = Mask> {
     (1..9u32, 1..9u32).prop_flat_map(|(width, height)| {
         let pixels = proptest::collection::vec(0..2u8, (width * height) as usize);
-        pixels.prop_map(move |rows| Rle(Mask::from_rows(Size::new(width, height), &rows).unwrap()))
+        pixels.prop_map(move |rows| Mask::from_rows(Size::new(width, height), &rows).unwrap())
     })
 }
 

@@ -5,6 +5,7 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row, RowAccessor};
 use ::parquet::schema::printer::print_schema;
 use proptest::prelude::*;
+use vidmill_image::Mask;
 
 use super::super::parquet::{SCHEMA, convert, journal_path};
 use super::super::{SinkError, create};
@@ -13,7 +14,7 @@ use super::jsonl::seen as journal_seen;
 use super::{
     NO_NAMES, any_record, described, detection, dropped, failed, ok, record, run, whole_run, write_all,
 };
-use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region, Rle};
+use crate::record::{Class, Detection, Found, Json, Keypoint, Outcome, Record, Region};
 
 const SUBJECT: Subject =
     Subject { ending: "parquet", read: seen, unfinished: ("parquet.partial.jsonl", journal_seen) };
@@ -98,7 +99,7 @@ fn class_id_and_name(row: &Row) -> (u32, std::sync::Arc<str>) {
     (int(field(row, "class_id").unwrap()), string(field(row, "class").unwrap()).into())
 }
 
-fn mask_of(field_of: &Field) -> Rle {
+fn mask_of(field_of: &Field) -> Mask {
     let mask = group(field_of);
     let size = list(mask, "size", int).unwrap();
     let counts = string(field(mask, "counts").unwrap());
