@@ -1,5 +1,7 @@
 //! What the keypoints of a model's objects are called, and which of them are drawn together.
 
+use vidmill_image::draw::COCO_BONES;
+
 /// The keypoints of a model's objects, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Keypoints {
@@ -29,36 +31,13 @@ const COCO17: [&str; 17] = [
     "right_ankle",
 ];
 
-/// `skeleton` of the same, counted from 0.
-const COCO17_SKELETON: [[usize; 2]; 19] = [
-    [15, 13],
-    [13, 11],
-    [16, 14],
-    [14, 12],
-    [11, 12],
-    [5, 11],
-    [6, 12],
-    [5, 6],
-    [5, 7],
-    [6, 8],
-    [7, 9],
-    [8, 10],
-    [1, 2],
-    [0, 1],
-    [0, 2],
-    [1, 3],
-    [2, 4],
-    [3, 5],
-    [4, 6],
-];
-
 impl Keypoints {
     /// Of objects that have none.
     pub(super) const NONE: Self = Self { names: Vec::new(), skeleton: Vec::new() };
 
     /// The 17 of COCO's persons.
     pub(super) fn coco17() -> Self {
-        Self { skeleton: COCO17_SKELETON.to_vec(), ..Self::named(&COCO17) }
+        Self { skeleton: COCO_BONES.to_vec(), ..Self::named(&COCO17) }
     }
 
     /// Points of these names that nothing joins.
@@ -82,7 +61,7 @@ impl Keypoints {
             Some(names) if names.len() == count => {
                 let coco = names.iter().map(String::as_str).eq(COCO17);
                 why.push(format!("names of {count} keypoints: from the model's metadata"));
-                let skeleton = if coco { COCO17_SKELETON.to_vec() } else { Vec::new() };
+                let skeleton = if coco { COCO_BONES.to_vec() } else { Vec::new() };
                 Self { names: names.to_vec(), skeleton }
             }
             Some(names) => {
