@@ -209,25 +209,22 @@ def scenes(variant):
     return {f"{name}, {seed}": scene(name, seed) for name in SCENES for seed in ([3] if variant else [1, 2])}
 
 
-@pytest.mark.parametrize("variant", BYTE_VARIANTS, ids=str)
-def test_bytetrack_as_ultralytics(track, variant):
-    settings = {**BYTETRACK, **variant}
+def check(track, reference, settings, variant):
+    """The ids and boxes are the reference's, in all scenes."""
     named = scenes(variant)
     total = 0
     for (name, scene), told in zip(named.items(), track(settings, named.values()), strict=True):
-        count, apart = compare(told, ultralytics(settings, scene), most=1e-4)
+        count, apart = compare(told, reference(settings, scene), most=1e-4)
         print(f"{name}: {count} boxes, {max(o['id'].max(initial=0) for o in told)} ids, at most {apart:.2g} pixels apart")
         total += count
     assert total > 5000, total
+
+
+@pytest.mark.parametrize("variant", BYTE_VARIANTS, ids=str)
+def test_bytetrack_as_ultralytics(track, variant):
+    check(track, ultralytics, {**BYTETRACK, **variant}, variant)
 
 
 @pytest.mark.parametrize("variant", SORT_VARIANTS, ids=str)
 def test_sort_as_bewleys(track, variant):
-    settings = {**SORT, **variant}
-    named = scenes(variant)
-    total = 0
-    for (name, scene), told in zip(named.items(), track(settings, named.values()), strict=True):
-        count, apart = compare(told, bewleys(settings, scene), most=1e-4)
-        print(f"{name}: {count} boxes, {max(o['id'].max(initial=0) for o in told)} ids, at most {apart:.2g} pixels apart")
-        total += count
-    assert total > 5000, total
+    check(track, bewleys, {**SORT, **variant}, variant)

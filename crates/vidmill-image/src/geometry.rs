@@ -205,6 +205,13 @@ impl Rect {
     pub const fn new(x1: f32, y1: f32, x2: f32, y2: f32) -> Self {
         Self { x1, y1, x2, y2 }
     }
+    /// The smallest upright box that has all four points.
+    pub fn around(points: &[[f32; 2]; 4]) -> Self {
+        let axis = |axis: usize| points.iter().map(move |point| point[axis]);
+        let least = |of: usize| axis(of).fold(f32::INFINITY, f32::min);
+        let most = |of: usize| axis(of).fold(f32::NEG_INFINITY, f32::max);
+        Self::new(least(0), least(1), most(0), most(1))
+    }
     /// Pixels across, 0 at least.
     pub fn width(self) -> f32 {
         (self.x2 - self.x1).max(0.0)

@@ -72,11 +72,7 @@ impl Quad {
         let size = Size::new((width as u32).max(1), (height as u32).max(1));
         let matrix = from_rectangle(size, corners).ok_or_else(degenerate)?;
         let is_turned = f64::from(size.height) / f64::from(size.width) >= UPRIGHT;
-        let [xs, ys] = [0, 1].map(|axis| corners.map(|corner| corner[axis]));
-        let least = |all: [f32; 4]| all.into_iter().fold(f32::INFINITY, f32::min);
-        let most = |all: [f32; 4]| all.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        let bounds = Rect::new(least(xs), least(ys), most(xs), most(ys));
-        Ok(Self { matrix, size, is_turned, bounds })
+        Ok(Self { matrix, size, is_turned, bounds: Rect::around(&corners) })
     }
 
     /// The straightened picture's.

@@ -1,5 +1,7 @@
 //! What detectors of faces share: one class, five points.
 
+use vidmill_image::Size;
+
 use super::family::{Scope, Suppression};
 use super::found::{Found, Keypoint};
 use super::keypoints::Keypoints;
@@ -14,6 +16,14 @@ const POINTS: [&str; 5] = ["right_eye", "left_eye", "nose", "right_mouth", "left
 /// The five points of a face.
 pub(super) fn five_points() -> Keypoints {
     Keypoints::named(&POINTS)
+}
+
+/// Whether an input holds whole cells of the coarsest grid only, as these models need it.
+pub(super) fn check_sides(Size { width, height }: Size, stride: u32) -> Result<(), String> {
+    if width % stride == 0 && height % stride == 0 {
+        return Ok(());
+    }
+    Err(format!("an input of {width}x{height} has sides that are no multiples of {stride}; see --imgsz"))
 }
 
 /// Thins out faces, and gives those that stay their points, which `points` finds by a candidate's index, in pixels of the input.

@@ -19,24 +19,34 @@ impl TaskPlan {
         let detections = found.detections.take();
         let mut found = place_rest(found, geometry)?;
         let Some(given) = detections else { return Ok(found) };
-        check_names(&found, given.len())?;
-        given.iter().enumerate().try_for_each(|(index, detection)| check(detection, index))?;
+        check_all(&found, &given)?;
         let t = &self.thresholds;
         let mut kept: Vec<_> =
             given.into_iter().enumerate().filter(|(_, d)| t.pass(d.confidence, d.class_id)).collect();
         kept.sort_by(|(_, a), (_, b)| b.confidence.total_cmp(&a.confidence));
         kept.truncate(t.max_det);
-        let (mut names, mut displayed) = (Vec::new(), Vec::with_capacity(kept.len()));
-        for (index, detection) in kept {
-            if let Some(detection) = place(detection, &scope)? {
-                names.extend(found.names.get(index).cloned());
-                displayed.push(detection);
-            }
-        }
-        found.names = names;
-        found.detections = Some(displayed);
+        place_all(&mut found, kept, &scope)?;
         Ok(found)
     }
+}
+
+/// Puts detections, each with its index among those given, in the displayed frame, and with them their names, which are still those
+/// of all that were given.
+fn place_all(
+    found: &mut Found,
+    kept: impl IntoIterator<Item = (usize, Detection)>,
+    scope: &Scope<'_>,
+) -> Result<(), DecodeError> {
+    let (mut names, mut displayed) = (Vec::new(), Vec::new());
+    for (index, detection) in kept {
+        if let Some(detection) = place(detection, scope)? {
+            names.extend(found.names.get(index).cloned());
+            displayed.push(detection);
+        }
+    }
+    found.names = names;
+    found.detections = Some(displayed);
+    Ok(())
 }
 
 /// Whatever has no place in the picture is as it was; masks of classes are put in the frame.
@@ -78,26 +88,17 @@ fn place_inside(mut found: Found, scope: &Scope<'_>) -> Result<Found, DecodeErro
     let detections = found.detections.take();
     let mut found = place_rest(found, scope.geometry)?;
     let Some(given) = detections else { return Ok(found) };
-    check_names(&found, given.len())?;
-    let (mut names, mut displayed) = (Vec::new(), Vec::with_capacity(given.len()));
-    for (index, detection) in given.into_iter().enumerate() {
-        check(&detection, index)?;
-        if let Some(detection) = place(detection, scope)? {
-            names.extend(found.names.get(index).cloned());
-            displayed.push(detection);
-        }
-    }
-    found.names = names;
-    found.detections = Some(displayed);
+    check_all(&found, &given)?;
+    place_all(&mut found, given.into_iter().enumerate(), scope)?;
     Ok(found)
 }
 
-fn check_names(found: &Found, detections: usize) -> Result<(), DecodeError> {
-    match found.names.len() {
-        0 => Ok(()),
-        names if names == detections => Ok(()),
-        names => Err(DecodeError::Names { names, detections }),
+fn check_all(found: &Found, given: &[Detection]) -> Result<(), DecodeError> {
+    let (names, detections) = (found.names.len(), given.len());
+    if names != 0 && names != detections {
+        return Err(DecodeError::Names { names, detections });
     }
+    given.iter().enumerate().try_for_each(|(index, detection)| check(detection, index))
 }
 
 fn check(detection: &Detection, index: usize) -> Result<(), DecodeError> {

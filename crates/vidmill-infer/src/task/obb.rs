@@ -102,11 +102,7 @@ impl Turned {
 
     /// The detection, if any of the upright box around it lies in the frame.
     fn detection(&self, corners: [[f32; 2]; 4], geometry: &Geometry) -> Option<Detection> {
-        let of = |axis: usize, pick: fn(f32, f32) -> f32| {
-            corners.iter().map(|corner| corner[axis]).reduce(pick).unwrap_or_default()
-        };
-        let around = Rect::new(of(0, f32::min), of(1, f32::min), of(0, f32::max), of(1, f32::max));
-        let rect = around.clip(geometry.displayed);
+        let rect = Rect::around(&corners).clip(geometry.displayed);
         let is_visible = rect.x2 > rect.x1 && rect.y2 > rect.y1;
         let detection = Detection::new(rect, self.confidence.min(1.0), self.class_id);
         is_visible.then_some(Detection { corners: Some(corners), ..detection })

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use vidmill_image::{Rect, ResizeMode, Size};
+use vidmill_image::{Rect, ResizeMode};
 
-use super::faces::{CLASSES, faces, five_points};
+use super::faces::{CLASSES, check_sides, faces, five_points};
 use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Task, Usual, Values};
 use super::found::Found;
 use super::grid::{Grid, grids};
@@ -53,13 +53,7 @@ impl Family for Scrfd {
         let levels = levels(look).ok_or(
             "a model of kind scrfd has outputs of 3 strides with two rows a cell, or of 5 with one: scores, boxes and perhaps points",
         )?;
-        let coarsest = STRIDES[levels.len() - 1];
-        let Size { width, height } = look.size;
-        if width % coarsest != 0 || height % coarsest != 0 {
-            return Err(format!(
-                "an input of {width}x{height} has sides that are no multiples of {coarsest}; see --imgsz"
-            ));
-        }
+        check_sides(look.size, STRIDES[levels.len() - 1])?;
         let names = if levels[0].points.is_some() { five_points() } else { Keypoints::NONE };
         Ok(Head { decoder: Arc::new(Levels { levels, names }), classes: Some(1), usual: USUAL })
     }

@@ -6,7 +6,7 @@ use vidmill_image::{ChannelOrder, ResizeMode, Size};
 
 use super::Thresholds;
 use super::family::{
-    Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, Values, cells_text,
+    self, Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, Values, cells_text,
     only_table,
 };
 use super::found::Found;
@@ -81,7 +81,7 @@ impl Family for YoloxDecoded {
 
 fn looks_like_one(look: &Look<'_>) -> Option<String> {
     let (name, [rows, columns]) = only_table(look.info)?;
-    let count = cells(look.size).len();
+    let count = family::cells(look.size, &STRIDES);
     let fits = rows == Some(count) && columns.is_some_and(|columns| columns >= 6);
     fits.then(|| format!("output '{name}' has one row for each of {}", cells_text(look.size, count)))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use vidmill_image::{ChannelOrder, ResizeMode, Size};
+use vidmill_image::{ChannelOrder, ResizeMode};
 
-use super::faces::{CLASSES, faces, five_points};
+use super::faces::{CLASSES, check_sides, faces, five_points};
 use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Task, Usual, Values};
 use super::found::Found;
 use super::grid::{Grid, grids};
@@ -45,12 +45,7 @@ impl Family for YuNet {
     }
 
     fn head(&self, look: &Look<'_>, _why: &mut Vec<String>) -> Result<Head, String> {
-        let Size { width, height } = look.size;
-        if width % 32 != 0 || height % 32 != 0 {
-            return Err(format!(
-                "an input of {width}x{height} has sides that are no multiples of 32; see --imgsz"
-            ));
-        }
+        check_sides(look.size, 32)?;
         let levels = levels(look).ok_or(
             "a model of kind yunet has outputs cls_8, obj_8, bbox_8, kps_8, and the same of 16 and 32",
         )?;

@@ -42,7 +42,7 @@ impl Placing {
             let corners = detection.corners.unwrap_or([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]);
             let corners = corners.map(|corner| self.put_point(corner));
             detection.corners = Some(corners);
-            detection.rect = around(&corners).clip(picture);
+            detection.rect = Rect::around(&corners).clip(picture);
         } else {
             let ([x1, y1], [x2, y2]) = (self.put_point([x1, y1]), self.put_point([x2, y2]));
             detection.rect = Rect::new(x1, y1, x2, y2).clip(picture);
@@ -77,7 +77,7 @@ impl Placing {
                     corner(size.width, size.height),
                     corner(0, size.height),
                 ];
-                let Some(part) = Crop::around(around(&corners), picture) else {
+                let Some(part) = Crop::around(Rect::around(&corners), picture) else {
                     return Mask::empty(picture).map_err(|error| error.to_string());
                 };
                 let mut out = Vec::with_capacity(part.size.width as usize * part.size.height as usize);
@@ -96,12 +96,4 @@ impl Placing {
         };
         placed.map_err(|error| error.to_string())
     }
-}
-
-/// The upright box around corners.
-fn around(corners: &[[f32; 2]; 4]) -> Rect {
-    let axis = |axis: usize| corners.iter().map(move |corner| corner[axis]);
-    let least = |all: &mut dyn Iterator<Item = f32>| all.fold(f32::INFINITY, f32::min);
-    let most = |all: &mut dyn Iterator<Item = f32>| all.fold(f32::NEG_INFINITY, f32::max);
-    Rect::new(least(&mut axis(0)), least(&mut axis(1)), most(&mut axis(0)), most(&mut axis(1)))
 }

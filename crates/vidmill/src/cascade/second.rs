@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
-use serde_json::Value;
 use vidmill_image::Cutter;
 use vidmill_infer::{Description, TaskOptions, TaskPlan};
 
@@ -93,7 +92,7 @@ impl Second {
     }
 
     /// For `--resume`.
-    pub fn key(&self) -> Value {
+    pub fn key(&self) -> resume::Key {
         let Loaded { engine, plan, choice, .. } = &self.loaded;
         resume::key_of_then(&self.then, engine.description(), plan, choice)
     }

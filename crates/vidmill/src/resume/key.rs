@@ -10,7 +10,7 @@ use vidmill_infer::{Description, TaskPlan};
 
 use super::ResumeError;
 use crate::manifest::Parallelism;
-use crate::options::{Options, Then};
+use crate::options::{Options, Part, Then};
 use crate::predictor;
 use crate::sample::Pace;
 use crate::source::{Source, SourceKind};
@@ -26,39 +26,17 @@ pub(crate) fn key(
     model: &Description,
     plan: &TaskPlan,
     choice: &Parallelism,
-    then: Option<Value>,
+    then: Option<Key>,
     sources: &[Source],
 ) -> Key {
-    let (task, runtime, thresholds) = (&options.task, &model.runtime, plan.thresholds());
-    let cards = &model.info.cards;
-    let beside: Vec<&str> = cards.beside.iter().map(|card| card.sha256.as_str()).collect();
     let (every, fps) = match options.sampling.pace {
         Pace::All => (None, None),
         Pace::Every(n) => (Some(n.get()), None),
         Pace::Rate(rate) => (None, Some(rate.to_string())),
     };
-    let libraries = vidmill_video::versions();
-    let value = json!({
+    let mut key = object(json!({
         "vidmill": env!("CARGO_PKG_VERSION"),
-        "ffmpeg": libraries,
-        "runtime": format!("{} {}", runtime.name, runtime.version),
-        "provider": runtime.provider,
-        "precision": runtime.precision,
-        "threads": choice.threads,
-        "batch": choice.batch,
-        "model": model.info.sha256,
-        "class": predictor::parts_of(&options.model).1,
-        "task": plan.family(),
-        "input": plan.spec(),
-        "labels": labels(plan),
-        "card": cards.card.as_ref().map(|card| &card.sha256),
-        "beside": (!beside.is_empty()).then_some(beside),
-        "conf": plan.conf().to_string(),
-        "iou": thresholds.iou.to_string(),
-        "max_det": thresholds.max_det,
-        "classes": task.classes,
-        "top_k": thresholds.top_k,
-        "normalize": task.normalize,
+        "ffmpeg": vidmill_video::versions(),
         "track": options.track,
         "every": every,
         "fps": fps,
@@ -67,34 +45,49 @@ pub(crate) fn key(
         "annotate": options.output.annotate,
         "then": then,
         SOURCES: sources.iter().map(identity).collect::<Vec<_>>(),
-    });
+    }));
+    key.extend(key_of_part(options.part(), model, plan, choice));
+    key
+}
+
+/// What of the second model influences the records.
+pub(crate) fn key_of_then(then: &Then, model: &Description, plan: &TaskPlan, choice: &Parallelism) -> Key {
+    let mut key = key_of_part(then.part(), model, plan, choice);
+    key.insert("of_classes".to_owned(), json!(then.classes));
+    key
+}
+
+/// What of a model, and of how it is run, influences the records.
+fn key_of_part(part: Part<'_>, model: &Description, plan: &TaskPlan, choice: &Parallelism) -> Key {
+    let (runtime, thresholds, cards) = (&model.runtime, plan.thresholds(), &model.info.cards);
+    let beside: Vec<&str> = cards.beside.iter().map(|card| card.sha256.as_str()).collect();
+    object(json!({
+        "runtime": format!("{} {}", runtime.name, runtime.version),
+        "provider": runtime.provider,
+        "precision": runtime.precision,
+        "threads": choice.threads,
+        "batch": choice.batch,
+        "model": model.info.sha256,
+        "class": predictor::parts_of(part.model).1,
+        "task": plan.family(),
+        "input": plan.spec(),
+        "labels": labels(plan),
+        "card": cards.card.as_ref().map(|card| &card.sha256),
+        "beside": (!beside.is_empty()).then_some(beside),
+        "conf": plan.conf().to_string(),
+        "iou": thresholds.iou.to_string(),
+        "max_det": thresholds.max_det,
+        "classes": part.task.classes,
+        "top_k": thresholds.top_k,
+        "normalize": part.task.normalize,
+    }))
+}
+
+fn object(value: Value) -> Key {
     match value {
         Value::Object(key) => key,
         _ => Key::new(),
     }
-}
-
-/// What of the second model influences the records.
-pub(crate) fn key_of_then(then: &Then, model: &Description, plan: &TaskPlan, choice: &Parallelism) -> Value {
-    json!({
-        "runtime": format!("{} {}", model.runtime.name, model.runtime.version),
-        "provider": model.runtime.provider,
-        "precision": model.runtime.precision,
-        "threads": choice.threads,
-        "batch": choice.batch,
-        "model": model.info.sha256,
-        "class": predictor::parts_of(&then.model).1,
-        "task": plan.family(),
-        "input": plan.spec(),
-        "labels": labels(plan),
-        "card": model.info.cards.card.as_ref().map(|card| &card.sha256),
-        "beside": model.info.cards.beside.iter().map(|card| &card.sha256).collect::<Vec<_>>(),
-        "conf": plan.conf().to_string(),
-        "iou": plan.thresholds().iou.to_string(),
-        "max_det": plan.thresholds().max_det,
-        "classes": then.task.classes,
-        "of_classes": then.classes,
-    })
 }
 
 fn labels(plan: &TaskPlan) -> String {

@@ -161,10 +161,7 @@ impl Place<'_> {
         if length(a, b) <= NARROWEST_SHOWN || length(a, d) <= NARROWEST_SHOWN {
             return None;
         }
-        let [xs, ys] = [0, 1].map(|axis| corners.map(|corner| corner[axis]));
-        let least = |all: [f32; 4]| all.into_iter().fold(f32::INFINITY, f32::min);
-        let most = |all: [f32; 4]| all.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        let rect = Rect::new(least(xs), least(ys), most(xs), most(ys));
+        let rect = Rect::around(&corners);
         let is_visible = rect.x2 > rect.x1 && rect.y2 > rect.y1;
         is_visible.then(|| Detection { corners: Some(corners), ..Detection::new(rect, confidence, 0) })
     }
@@ -183,15 +180,9 @@ fn clockwise(mut points: [[f32; 2]; 4]) -> [[f32; 2]; 4] {
 /// `cv2.fillPoly` fills.
 fn mean_inside(map: &[f32], size: Size, corners: &[[f32; 2]; 4]) -> f32 {
     let (right, bottom) = (size.width as i32 - 1, size.height as i32 - 1);
-    let [xs, ys] = [0, 1].map(|axis| corners.map(|corner| corner[axis]));
-    let least = |all: [f32; 4], last: i32| {
-        (all.into_iter().fold(f32::INFINITY, f32::min).floor() as i32).clamp(0, last)
-    };
-    let most = |all: [f32; 4], last: i32| {
-        (all.into_iter().fold(f32::NEG_INFINITY, f32::max).ceil() as i32).clamp(0, last)
-    };
-    let (left, right) = (least(xs, right), most(xs, right));
-    let (top, bottom) = (least(ys, bottom), most(ys, bottom));
+    let Rect { x1, y1, x2, y2 } = Rect::around(corners);
+    let (left, right) = ((x1.floor() as i32).clamp(0, right), (x2.ceil() as i32).clamp(0, right));
+    let (top, bottom) = ((y1.floor() as i32).clamp(0, bottom), (y2.ceil() as i32).clamp(0, bottom));
     let points = corners.map(|[x, y]| [(x - left as f32) as i32, (y - top as f32) as i32]);
     let mut rows = vec![(i32::MAX, i32::MIN); (bottom - top + 1) as usize];
     let mut reach = |x: i32, y: i32| {
