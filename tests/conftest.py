@@ -17,6 +17,8 @@ import reference
 import support
 
 ASSETS = ROOT / ".assets"
+# What `vidmill tune` found for this machine's user must not decide over tests.
+os.environ["VIDMILL_CACHE"] = str(ROOT / "target" / "no-cache")
 # Run by a Python of its own, which has PyTorch.
 collect_ignore = ["torch"]
 

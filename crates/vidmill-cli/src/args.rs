@@ -28,6 +28,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show what a model or video is, and how vidmill will treat it
     Inspect(Box<InspectArgs>),
+    /// Find the fastest way to run a model on this machine, for `vidmill run` to use from then on
+    Tune(Box<TuneArgs>),
     /// Show which runtimes, codecs and devices are there, what is missing, and how to get it
     Doctor(DoctorArgs),
 }
@@ -174,9 +176,10 @@ pub struct DeviceArgs {
     /// only auto may choose
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: Device,
-    /// Precision of the model's arithmetic: auto, f32, f16, bf16
-    #[arg(long, default_value = "auto", value_name = "P")]
-    pub precision: Precision,
+    /// Precision of the model's arithmetic: auto, f32, f16, bf16 [default: the model's own]. For tuning, auto allows lower
+    /// precisions than the model's own, as long as results stay the same
+    #[arg(long, value_name = "P")]
+    pub precision: Option<Precision>,
     /// ONNX Runtime's shared library, where it is not to be searched for (or VIDMILL_ONNXRUNTIME)
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
@@ -194,6 +197,12 @@ pub struct SpeedArgs {
     /// Threads of each session
     #[arg(long, default_value = "auto", value_name = "N|auto")]
     pub threads: Count,
+    /// Tune the model first, as `vidmill tune` does on the first source, unless that has been done on this machine
+    #[arg(long, conflicts_with = "no_tune")]
+    pub tune: bool,
+    /// Do not use what `vidmill tune` found
+    #[arg(long)]
+    pub no_tune: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -225,6 +234,35 @@ pub struct InspectArgs {
     /// Save the model card that is shown: beside the model, or as PATH
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     pub write_card: Option<Option<PathBuf>>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vidmill tune yolov8n.onnx street.mp4
+  vidmill tune yolov8n.onnx street.mp4 --precision auto
+
+What is found is kept for this model on this machine ($VIDMILL_CACHE, else vidmill's folder in the user's cache), and `vidmill run` uses it
+where --device, --threads, --workers and --batch are not given.")]
+pub struct TuneArgs {
+    /// The model (.onnx)
+    pub model: PathBuf,
+    /// A video like those that it is to be run on: it decides what decoding costs, and which results are compared
+    pub source: String,
+    /// About how long it may take
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub seconds: Duration,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub task: TaskArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Show what is found, and do not keep it
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

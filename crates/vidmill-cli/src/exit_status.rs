@@ -52,6 +52,7 @@ impl ExitStatus {
             | RunError::SameName(..)
             | RunError::OverwritesSource(_)
             | RunError::Resume(_)
+            | RunError::Tune(_)
             | RunError::Sink(SinkError::UnknownFormat { .. } | SinkError::Directory { .. }) => Self::Usage,
             _ => Self::Failed,
         }

@@ -28,6 +28,7 @@ mod progress;
 mod python;
 mod run;
 mod signals;
+mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -76,6 +77,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, programs: Option<Programs>
     let status = match cli.command {
         Command::Run(args) => run::run(&args, &typed, programs),
         Command::Inspect(args) => inspect::inspect(&args, programs.unwrap_or_default()),
+        Command::Tune(args) => tune::tune(&args),
         Command::Doctor(args) => doctor::doctor(&args, &programs.unwrap_or_default()),
     };
     if show_failed() && status == ExitStatus::Ok { ExitStatus::Failed.into() } else { status.into() }

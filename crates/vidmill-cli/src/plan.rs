@@ -10,7 +10,7 @@ use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
 use vidmill::track::Settings;
-use vidmill::{Isolation, Options, OutputOptions, Then};
+use vidmill::{Isolation, Options, OutputOptions, Then, Tuning};
 
 use crate::Programs;
 use crate::args::{
@@ -36,6 +36,11 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         isolate: isolation(args, &args.model, programs.clone())?,
         then: then(args, programs)?,
         resume: args.output.resume,
+        tuning: match (args.speed.tune, args.speed.no_tune) {
+            (true, _) => Tuning::Find,
+            (false, true) => Tuning::Ignore,
+            (false, false) => Tuning::Use,
+        },
         command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
     })
 }
@@ -107,7 +112,7 @@ fn isolation(args: &RunArgs, model: &Path, programs: Option<Programs>) -> Result
 pub fn load(args: &DeviceArgs, threads: Option<NonZeroUsize>, cards: Cards) -> LoadOptions {
     LoadOptions {
         device: args.device,
-        precision: args.precision,
+        precision: args.precision.unwrap_or_default(),
         threads: threads.map_or(0, NonZeroUsize::get),
         runtime_library: args.onnxruntime.clone(),
         cards,
@@ -133,7 +138,7 @@ fn track(args: &RunArgs) -> Result<Option<Settings>, String> {
     args.track.as_deref().map(Settings::of).transpose().map_err(|error| error.to_string())
 }
 
-fn sampling(args: &SamplingArgs) -> Sampling {
+pub fn sampling(args: &SamplingArgs) -> Sampling {
     let pace = match (args.every, args.fps) {
         (Some(n), _) => Pace::Every(n),
         (None, Some(rate)) => Pace::Rate(rate),

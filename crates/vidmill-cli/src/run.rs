@@ -11,7 +11,7 @@ use crate::args::{ProgressMode, RunArgs};
 use crate::exit_status::ExitStatus;
 use crate::progress::Display;
 use crate::signals::Signals;
-use crate::{Programs, complain, complain_with_hints, plan};
+use crate::{Programs, complain, complain_with_hints, plan, tune};
 
 /// `typed` is the command line, for the manifest; `programs` what worker processes run, unless it is this program.
 pub fn run(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -> ExitStatus {
@@ -31,8 +31,9 @@ pub fn run(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -> Ex
         }
     };
     let progress = Arc::new(Progress::default());
+    let tuned = tune::before_run(args, &options, &stop);
     let display = Display::begin(args.progress, args.quiet, &progress);
-    let result = vidmill::run(&options, &stop, &progress);
+    let result = tuned.and_then(|()| vidmill::run(&options, &stop, &progress));
     display.end();
     match result {
         Ok(manifest) => {
@@ -105,8 +106,15 @@ fn summary(manifest: &Manifest) -> String {
         String::new()
     };
     format!(
-        "{state} {run} frames{earlier} in {:.1} s ({rate:.1} frames/s) on {}: {} ok{others}",
-        manifest.wall_seconds, manifest.runtime.provider, ledger.ok
+        "{state} {run} frames{earlier} in {:.1} s ({rate:.1} frames/s) on {}{}: {} ok{others}",
+        manifest.wall_seconds,
+        manifest.runtime.provider,
+        if manifest.tuned {
+            format!(" ({}, {}, as tuned)", manifest.runtime.name, manifest.runtime.precision)
+        } else {
+            String::new()
+        },
+        ledger.ok
     )
 }
 

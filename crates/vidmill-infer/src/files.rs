@@ -121,6 +121,19 @@ fn is_lfs_pointer(path: &Path, bytes: u64) -> bool {
         && begin == BEGIN
 }
 
+/// What [`crate::ModelInfo::sha256`] will be of the model at `path`, without loading it.
+///
+/// # Errors
+/// When its files cannot be read.
+pub fn sha256_of_model(path: &Path) -> Result<String, Error> {
+    Ok(Files::look(path)?.0.sha256)
+}
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Of one file its SHA-256; of several the SHA-256 of theirs in hexadecimal, one a line.
 fn hash(files: &[(PathBuf, Stamp)]) -> Result<String, Error> {
     let hashes = files.iter().map(|(path, _)| hash_file(path)).collect::<Result<Vec<_>, _>>()?;

@@ -27,6 +27,7 @@ mod task;
 pub use card::{Card, CardLine, Cards, card_path};
 pub use device::{Device, Precision};
 pub use error::{DecodeError, Error};
+pub use files::{sha256, sha256_of_model};
 pub use inspect::{Dim, Element, ModelInfo, TensorInfo};
 pub use labels::Labels;
 pub use model::{Description, LoadOptions, Model, RuntimeInfo};

@@ -79,6 +79,9 @@ pub enum RunError {
     /// A run that cannot go on where another stopped.
     #[error(transparent)]
     Resume(#[from] ResumeError),
+    /// A model or source that cannot be tuned.
+    #[error("cannot tune: {0}")]
+    Tune(String),
     /// A ledger that does not add up.
     #[error(transparent)]
     Imbalance(#[from] Imbalance),

@@ -27,6 +27,7 @@ pub mod sink;
 pub mod source;
 mod stage;
 pub mod track;
+pub mod tune;
 mod usage;
 mod worker;
 
@@ -38,7 +39,7 @@ pub use ledger::{Imbalance, Ledger};
 pub use manifest::{
     FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, ThenEntry, Versions, WorkerProcesses,
 };
-pub use options::{Isolation, Options, Then};
+pub use options::{Isolation, Options, Then, Tuning};
 pub use outputs::OutputOptions;
 pub use progress::{Progress, Snapshot, Stop};
 pub use resume::ResumeError;

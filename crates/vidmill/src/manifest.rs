@@ -30,6 +30,8 @@ pub struct Manifest {
     pub track: Option<Settings>,
     /// Workers, batch and threads, as chosen.
     pub parallelism: Parallelism,
+    /// Whether device, precision and parallelism are what `vidmill tune` found.
+    pub tuned: bool,
     /// The second model, where there is one.
     pub then: Option<ThenEntry>,
     /// Every source, in order.
@@ -254,6 +256,7 @@ impl Manifest {
             runtime,
             track,
             parallelism,
+            tuned: false,
             then: None,
             sources: Vec::new(),
             ledger: Ledger::default(),

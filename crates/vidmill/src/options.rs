@@ -43,8 +43,22 @@ pub struct Options {
     pub then: Option<Then>,
     /// Go on where an earlier run of the same options stopped, with the same outputs as if it never had.
     pub resume: bool,
+    /// What becomes of device, precision, workers, threads and batch where they are left open.
+    pub tuning: Tuning,
     /// The command line, for the manifest.
     pub command: Vec<String>,
+}
+
+/// Whether a run uses what [`crate::tune`] found for its model on this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tuning {
+    /// No.
+    #[default]
+    Ignore,
+    /// If there is something.
+    Use,
+    /// If there is nothing, it is found first, on the first source, which takes a minute.
+    Find,
 }
 
 /// The second model of a cascade. It sees the detections of the first, each cut out of its frame.

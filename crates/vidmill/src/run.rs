@@ -19,7 +19,7 @@ use crate::error::RunError;
 use crate::feed::{Event, Feeder, Line, line};
 use crate::loaded::Loaded;
 use crate::manifest::Manifest;
-use crate::options::{Options, Part};
+use crate::options::{Options, Part, Tuning};
 use crate::outputs::{self, Outputs, Tap};
 use crate::predictor;
 use crate::progress::{Progress, Stop};
@@ -30,6 +30,7 @@ use crate::source::reader::Reader;
 use crate::source::{self, Source};
 use crate::stage::{Clocks, ModelClocks};
 use crate::track::Following;
+use crate::tune;
 use crate::usage::Meter;
 use crate::worker::{Ticket, Verdict};
 
@@ -58,6 +59,7 @@ fn run_tapped(
 ) -> Result<Manifest, RunError> {
     let begin = Instant::now();
     check_track(options)?;
+    let options = &*tune::applied(options, stop)?;
     let options = &*options.for_tracker();
     let clocks = Arc::new(Clocks::default());
     let sources = source::resolve(&options.sources)?;
@@ -86,6 +88,7 @@ fn run_tapped(
     let class = predictor::parts_of(&options.model).1;
     let track = options.track.clone();
     let mut manifest = Manifest::begun(&options.command, class, model, &plan, track, choice, key);
+    manifest.tuned = options.tuning != Tuning::Ignore;
     manifest.then = second.as_ref().map(Second::entry);
     if resumed.is_finished {
         outputs.clear()?;

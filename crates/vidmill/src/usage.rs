@@ -37,7 +37,7 @@ impl Meter {
 }
 
 /// CPU seconds of all threads since the process began.
-fn cpu_seconds() -> f64 {
+pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

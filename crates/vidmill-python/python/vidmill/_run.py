@@ -136,6 +136,7 @@ def run(
     batch: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    tune: bool | None = None,
     isolate: bool = False,
     timeout: float | None = None,
     worker_memory: int | str | None = None,
@@ -171,6 +172,8 @@ def run(
             of the detections.
         then: A second model, named like the first: each detection is cut out of its frame and given to it, and what it makes of it
             stands under the detection.
+        tune: True finds the fastest way to run the model on this machine first, unless that has been done, which takes a minute; None uses
+            what was found before; False does not.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
             in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
@@ -225,7 +228,7 @@ def run(
     }
     arguments = ["vidmill", "run", f"--model={_named(model)}"]
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
-    switches = {"normalize": normalize, "isolate": isolate, "resume": resume}
+    switches = {"normalize": normalize, "isolate": isolate, "resume": resume, "tune": tune, "no-tune": tune is False}
     arguments += [f"--{name}" for name, given in switches.items() if given]
     going = Run([*arguments, "--", *(os.fspath(path) for path in sources)], out is not None, bar_for(progress))
     _going.add(going)
