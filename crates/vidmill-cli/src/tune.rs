@@ -126,10 +126,7 @@ fn line(trial: &Trial) -> String {
     );
     match (trial.frames_per_second, refused) {
         (Some(rate), None) => format!("{way} {rate:>8.1} frames/s"),
-        (_, reason) => {
-            let reason = reason.as_deref().unwrap_or("no reason given");
-            format!("{way}        - {}", reason.lines().next().unwrap_or_default())
-        }
+        (_, reason) => format!("{way}        - {}", reason.as_deref().map(short).unwrap_or_default()),
     }
 }
 
@@ -156,7 +153,7 @@ fn print(report: &Report, kept: Option<&Path>) {
         let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
         let runtime = if trial.runtime.is_empty() { device.to_string() } else { trial.runtime.clone() };
         let note = match (&trial.refused, Some(at) == report.best, at == 0) {
-            (Some(reason), ..) => reason.lines().next().unwrap_or_default(),
+            (Some(reason), ..) => short(reason),
             (None, true, _) => "<- fastest",
             (None, false, true) => "<- untuned",
             (None, false, false) => "",
@@ -177,6 +174,11 @@ fn print(report: &Report, kept: Option<&Path>) {
     if let Some(path) = kept {
         show!("kept in {}; `vidmill run` uses it from now on (--no-tune does not)", path.display());
     }
+}
+
+/// A reason without its remedy, which has no room in a table.
+fn short(reason: &str) -> &str {
+    reason.split([';', '\n']).next().unwrap_or_default()
 }
 
 /// How far results agree, in a few words.

@@ -135,9 +135,13 @@ pub(super) fn run(
         let input = gather(group, count, &mut words);
         let outputs = predictor.predict(input, count).map_err(|error| error.to_string())?;
         for (n, sample) in group.iter().enumerate() {
-            let found = plan
-                .decode(&outputs, n, &sample.geometry)
-                .map_err(|error| format!("frame fails: {error}"))?;
+            let found = match plan.decode(&outputs, n, &sample.geometry) {
+                Ok(found) => found,
+                Err(error) => {
+                    outcomes.push(Err(error.to_string()));
+                    continue;
+                }
+            };
             let (mut raw, has_room) = (Vec::new(), kept < RAW_BYTES);
             for tensor in outputs.iter().filter(|tensor| has_room && tensor.shape.first() == Some(&count)) {
                 let length = tensor.data.len() / count;
