@@ -30,7 +30,7 @@ def tuned(vidmill, models, short, tmp_path_factory):
 
 
 def tune(vidmill, model, clip, cache, *options):
-    return vidmill("tune", model, clip, "--seconds", 4, "--json", *options, env={"VIDMILL_CACHE": str(cache)})
+    return vidmill("tune", model, clip, "--seconds", 3, "--json", *options, env={"VIDMILL_CACHE": str(cache)})
 
 
 def kept(cache):
@@ -83,6 +83,16 @@ def test_a_run_uses_what_was_found(tuned, detect, models, short):
     assert plain.manifest["tuned"] is False and "as tuned" not in plain.done.err
     for one, other in zip(run.records, plain.records, strict=True):
         assert [d["class_id"] for d in one["detections"]] == [d["class_id"] for d in other["detections"]]
+
+
+def test_inspect_tells_what_was_found(tuned, vidmill, models):
+    cache, told, _ = tuned
+    report = told["tuned"]["report"]
+    best = report["trials"][report["best"]]
+    env = {"VIDMILL_CACHE": str(cache)}
+    assert f"found by tuning: {best['runtime']}" in vidmill("inspect", models / MODEL, env=env).out
+    assert json.loads(vidmill("inspect", models / MODEL, "--json", env=env).out)["tuned"] == best
+    assert json.loads(vidmill("inspect", models / MODEL, "--json").out)["tuned"] is None
 
 
 @pytest.mark.parametrize("option", [("--workers", 1), ("--threads", 1), ("--batch", 1), ("--device", "cpu"), ("--precision", "f32")])

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use vidmill::RunError;
 use vidmill::infer::{self, CardLine, Cards, Description, Model, TaskPlan, card_path};
 use vidmill::predictor::{parts_of, runs_in_python};
+use vidmill::tune::Tuned;
 use vidmill::video::{self, Probe};
 
 use crate::args::InspectArgs;
 use crate::exit_status::ExitStatus;
-use crate::{Programs, complain, complain_with_hints, plan};
+use crate::{Programs, complain, complain_with_hints, plan, tune};
 
 /// `programs` are what worker processes run.
 pub fn inspect(args: &InspectArgs, programs: Programs) -> ExitStatus {
@@ -86,7 +87,9 @@ fn write_card(plan: &TaskPlan, model: &Path, to: Option<&Path>) -> ExitStatus {
 }
 
 fn model_json(model: &Description, plan: &Result<TaskPlan, infer::Error>) -> Value {
-    let mut value = json!({ "model": model.info, "runtime": model.runtime });
+    let tuned = Tuned::find(&model.info.path);
+    let tuned = tuned.as_ref().and_then(|tuned| tuned.report.best());
+    let mut value = json!({ "model": model.info, "runtime": model.runtime, "tuned": tuned });
     value["plan"] = match plan {
         Err(error) => json!({ "error": error.to_string() }),
         Ok(plan) => json!({
@@ -115,6 +118,9 @@ fn print_model(model: &Description, plan: &Result<TaskPlan, infer::Error>) {
     show!("  {}, precision {}", runtime.provider, runtime.precision);
     if let Some(fallback) = &runtime.fallback {
         show!("  not on anything better: {fallback}");
+    }
+    if let Some(tuned) = Tuned::find(&info.path) {
+        show!("  `vidmill run` uses what was found by tuning: {}", tune::best(&tuned.report));
     }
     match plan {
         Err(error) => complain(error),

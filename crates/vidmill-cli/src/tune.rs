@@ -191,13 +191,17 @@ fn agreement(agreement: &Agreement) -> String {
 }
 
 fn verdict(report: &Report) -> String {
+    let gain = report.gain().map_or_else(String::new, |gain| format!(", {gain:.2} times as fast as untuned"));
+    format!("fastest: {}{gain}", best(report))
+}
+
+/// The best setting in words.
+pub fn best(report: &Report) -> String {
     let Some(best) = report.best() else {
         return "none of the settings can be used".to_owned();
     };
     let Setting { workers, threads, batch, .. } = best.setting;
-    let gain = report.gain().map_or_else(String::new, |gain| format!(", {gain:.2} times as fast as untuned"));
-    format!(
-        "fastest: {}, {}, {workers} workers of {threads} threads, batch {batch}{gain}",
-        best.runtime, best.precision
-    )
+    let several = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (workers, threads) = (several(workers, "worker"), several(threads, "thread"));
+    format!("{}, {}, {workers} of {threads}, batches of {batch}", best.runtime, best.precision)
 }

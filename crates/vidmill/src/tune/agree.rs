@@ -146,7 +146,7 @@ mod tests {
 
     fn outcome(detections: &[(f32, f32, u32)]) -> Outcome {
         let detection = |&(left, confidence, class)| {
-            let rect = Rect { left, top: 0.0, right: left + 100.0, bottom: 100.0 };
+            let rect = Rect { x1: left, y1: 0.0, x2: left + 100.0, y2: 100.0 };
             Detection::new(rect, confidence, class)
         };
         Outcome { found: Found::from(detections.iter().map(detection).collect::<Vec<_>>()), raw: Vec::new() }

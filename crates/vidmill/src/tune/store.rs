@@ -87,9 +87,7 @@ impl Tuned {
     /// What is kept for `model` on this machine, by this version of vidmill; of anything else there is nothing.
     pub fn find(model: &Path) -> Option<Self> {
         // Models are large: no need to read one where nothing is kept.
-        if folder()?.read_dir().ok()?.next().is_none() {
-            return None;
-        }
+        folder()?.read_dir().ok()?.flatten().next()?;
         let sha256 = sha256_of_model(model).ok()?;
         let path = Self::path(&sha256)?;
         let text = fs::read(&path).ok()?;
@@ -140,4 +138,17 @@ fn folder() -> Option<PathBuf> {
     let own = set(CACHE_VARIABLE);
     let cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
     Some(own.or_else(|| Some(cache()?.join("vidmill")))?.join("tune"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_name_and_is_the_same_each_time() {
+        let machine = Machine::this();
+        assert!(!machine.cpu.is_empty() && machine.cores > 0);
+        assert_eq!(machine.instruction_sets.len(), 64);
+        assert_eq!(machine, Machine::this());
+    }
 }
