@@ -199,14 +199,14 @@ def print_table(results, missing):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one turn: for a look, not for figures")
+    parser.add_argument("--quick", action="store_true", help="one turn of half the frames: for a look, not for figures")
     parser.add_argument("--frames", type=int, default=material.FRAMES)
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="by name, as the table shows it")
     parser.add_argument("--contender", action="append", metavar="NAME", help="these beside vidmill; by name, as the table shows it")
     parser.add_argument("--against", metavar="PATH", help="another vidmill, for example the release before")
     args = parser.parse_args()
     if args.quick:
-        args.repeats = 1
+        args.repeats, args.frames = 1, material.FRAMES // 2
     return args
 
 
