@@ -56,25 +56,23 @@ SCENARIOS = [
 
 def compare(scenario, case, field, repeats, frames):
     """Runs the contenders in turn; medians per contender. One that fails takes no further turn."""
-    costs = {name: [] for name in field}
-    failed, peaks = {}, {}
+    costs, failed, peaks = {name: [] for name in field}, {}, {}
     for turn in range(repeats + 1):
-        for name, contender in field.items():
+        # Memory is looked at in a turn of its own: that slows what is looked at.
+        for_memory = turn == repeats
+        for name in rotated(list(field), turn):
             if name in failed:
                 continue
             try:
-                if turn == 0 and contender.prepare:
-                    meter.run(contender.prepare(case), environment=contender.environment)
-                # Memory is looked at in a turn of its own: that slows what is looked at.
-                last = turn == repeats
-                cost = meter.run(contender.command(case, out_of(name)), last, contender.environment)
+                command = field[name].command(case, out_of(name))
+                cost = meter.run(command, for_memory, field[name].environment)
             except meter.BenchmarkError as error:
                 if name == "vidmill":
                     raise
                 print(error, file=sys.stderr)
                 failed[name] = str(error).strip().splitlines()[-1]
                 continue
-            if last:
+            if for_memory:
                 peaks[name] = cost.peak_bytes
             else:
                 costs[name].append(cost)
@@ -85,6 +83,26 @@ def compare(scenario, case, field, repeats, frames):
         row["speed"] = rows["vidmill"]["wall_seconds"] / row["wall_seconds"]
         row |= agreement(out_of("vidmill"), out_of(name))
     return {"scenario": scenario.name, "contenders": rows, "failed": failed, "runtime": manifest("vidmill")["runtime"]}
+
+
+def rotated(names, turn):
+    """Who begins takes turns, too."""
+    start = turn % len(names)
+    return names[start:] + names[:start]
+
+
+def prepare(field, models, clip):
+    """What some do once for each model before they take part; why those that fail at it do."""
+    failed = {}
+    for name, contender in field.items():
+        for model in models if contender.prepare else []:
+            print(f"{name}: preparing for {model.name}", file=sys.stderr)
+            try:
+                meter.run(contender.prepare(contenders.Case(clip, model, 1)), environment=contender.environment)
+            except meter.BenchmarkError as error:
+                print(error, file=sys.stderr)
+                failed[name] = f"failed: {str(error).strip().splitlines()[-1]}"
+    return failed
 
 
 def out_of(name):
@@ -140,7 +158,7 @@ def limit(scenario, parts):
     return {"task_ms": task, "limit_fps": CORES * 1000 / (decode + per_sampled / scenario.every)}
 
 
-def alone(clip, frames, folder, chosen, repeats):
+def alone(clip, frames, models, repeats):
     """Each stage by itself, in turns: median milliseconds for a frame, by part and by program."""
     parts = {
         "decode, 1 thread": {
@@ -156,11 +174,10 @@ def alone(clip, frames, folder, chosen, repeats):
             "cv2": lambda: stages.preprocess_by_cv2(clip),
         },
     }
-    for model in dict.fromkeys(scenario.model for scenario in chosen):
-        path = folder / f"{model}.onnx"
-        parts[f"inference, {model}"] = {
-            "vidmill": lambda path=path: stages.inference_by_vidmill(path, clip),
-            "Python's onnxruntime": lambda path=path: stages.inference_by_python(path, clip),
+    for model in models:
+        parts[f"inference, {model.stem}"] = {
+            "vidmill": lambda model=model: stages.inference_by_vidmill(model, clip),
+            "Python's onnxruntime": lambda model=model: stages.inference_by_python(model, clip),
         }
     times = {part: {program: [] for program in programs} for part, programs in parts.items()}
     for turn in range(repeats):
@@ -179,7 +196,7 @@ def print_alone(parts):
     print()
 
 
-def print_table(results, missing):
+def print_table(results, left_out):
     columns = f"{'frames/s':>9} {'of vidmill':>10} {'CPU ms/frame':>13} {'peak MB':>8} {'same boxes':>11} {'frames':>7}"
     print(f"{'scenario':<16} {'contender':<22} {columns}")
     for result in results:
@@ -191,8 +208,10 @@ def print_table(results, missing):
             )
         for name, reason in result["failed"].items():
             print(f"{result['scenario']:<16} {name:<22} failed: {reason}")
-    for name, reason in missing.items():
+    for name, reason in left_out.items():
         print(f"{name}: not run: {reason}")
+    runtime = results[0]["runtime"]
+    print(f"vidmill ran on {runtime['name']} {runtime['version']}, {runtime['provider']}, {runtime['precision']}")
     print()
 
 
@@ -217,30 +236,37 @@ def choose(known, wanted, kind):
     return {name: one for name, one in known.items() if not wanted or name in wanted}
 
 
+def enter(args, clip, models):
+    """The contenders that take part, and why others do not, by name."""
+    trial = contenders.Case(material.make_clip(3), models[0], 1)
+    everyone = contenders.contenders(trial, args.against)
+    always = ["vidmill", "against"] if args.against else ["vidmill"]
+    asked = choose(everyone, args.contender and [*always, *args.contender], "contender")
+    left_out = {name: one.missing for name, one in asked.items() if one.missing}
+    left_out |= prepare({name: one for name, one in asked.items() if name not in left_out}, models, clip)
+    return {name: one for name, one in asked.items() if name not in left_out}, left_out
+
+
 def main():
     args = parse()
     chosen = choose({scenario.name: scenario for scenario in SCENARIOS}, args.only, "scenario").values()
     clip, folder = material.make_clip(args.frames), material.make_models()
+    models = list(dict.fromkeys(folder / f"{scenario.model}.onnx" for scenario in chosen))
     RUNS.mkdir(parents=True, exist_ok=True)
-    trial = contenders.Case(material.make_clip(3), folder / "light.onnx", 1)
-    everyone = contenders.contenders(trial, args.against)
-    always = ["vidmill", "against"] if args.against else ["vidmill"]
-    field = choose(everyone, args.contender and [*always, *args.contender], "contender")
-    missing = {name: one.missing for name, one in field.items() if one.missing}
-    field = {name: one for name, one in field.items() if not one.missing}
-    parts = alone(clip, args.frames, folder, chosen, args.repeats)
+    field, left_out = enter(args, clip, models)
+    parts = alone(clip, args.frames, models, args.repeats)
     results = []
     for scenario in chosen:
         case = contenders.Case(clip, folder / f"{scenario.model}.onnx", scenario.every)
         result = compare(scenario, case, field, args.repeats, args.frames) | limit(scenario, parts)
         results.append(result | {"goals": goals.reached(scenario, result)})
     print_alone(parts)
-    print_table(results, missing)
+    print_table(results, left_out)
     goals.show(results, parts)
     versions = {"cv2": cv2.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
-    report = {"versions": versions, "missing": missing, "alone": parts, "results": results}
+    report = {"versions": versions, "left_out": left_out, "alone": parts, "results": results}
     meter.write_report("latest.json", report)
-    return any(result["failed"] for result in results)
+    return any(result["failed"] for result in results) or any(reason.startswith("failed") for reason in left_out.values())
 
 
 if __name__ == "__main__":
