@@ -44,22 +44,21 @@ class Contender:
 
 
 def contenders(trial, against):
-    """By name. `trial` is a small case: what only some builds and machines can do is tried on it. `against` is another vidmill."""
+    """What makes each, by name. `trial` is a small case: what only some builds and machines can do is tried on it. `against` is
+    another vidmill."""
     if not VIDMILL.exists():
-        raise BenchmarkError(f"there is no {VIDMILL}: make release")
+        raise BenchmarkError(f"there is no {VIDMILL}; `make release` builds it")
     found = {
-        "vidmill": vidmill(),
-        "vidmill --isolate": vidmill("--isolate"),
-        "vidmill openvino bf16": tried(vidmill("--device", "openvino", "--precision", "bf16"), trial),
-        "vidmill tuned": tuned(),
-        "python workers": script(sys.executable, "pipeline.py", "--form", "workers"),
-        "python single": script(sys.executable, "pipeline.py", "--form", "single"),
-        "ultralytics predict": ultralytics(),
-        "usls": usls(),
+        "vidmill": vidmill,
+        "vidmill --isolate": lambda: vidmill("--isolate"),
+        "vidmill openvino bf16": lambda: tried(vidmill("--device", "openvino", "--precision", "bf16"), trial),
+        "vidmill tuned": tuned,
+        "python workers": lambda: script(sys.executable, "pipeline.py", "--form", "workers"),
+        "python single": lambda: script(sys.executable, "pipeline.py", "--form", "single"),
+        "ultralytics predict": ultralytics,
+        "usls": usls,
     }
-    if against:
-        found["against"] = vidmill(program=against)
-    return found
+    return found | ({"against": lambda: vidmill(program=against)} if against else {})
 
 
 def vidmill(*options, program=VIDMILL, cache="untuned"):

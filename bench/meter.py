@@ -41,7 +41,10 @@ def run(command, sample_memory=False, environment=None):
     CPU time from what it looks at."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     started = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), **pipes, env={**os.environ, **(environment or {})})
+    try:
+        process = subprocess.Popen(list(map(str, command)), **pipes, env={**os.environ, **(environment or {})})
+    except OSError as error:
+        raise BenchmarkError(f"{command[0]} cannot be started: {error.strerror}; `make bench` builds what it needs") from None
     stderr = []
     reader = threading.Thread(target=lambda: stderr.append(process.stderr.read()))
     reader.start()

@@ -197,13 +197,14 @@ def print_alone(parts):
 
 
 def print_table(results, left_out):
-    columns = f"{'frames/s':>9} {'of vidmill':>10} {'CPU ms/frame':>13} {'peak MB':>8} {'same boxes':>11} {'frames':>7}"
+    columns = f"{'frames/s':>9} {'in its loop':>11} {'of vidmill':>10} {'CPU ms/frame':>13} {'peak MB':>8} {'same boxes':>11} {'frames':>7}"
     print(f"{'scenario':<16} {'contender':<22} {columns}")
     for result in results:
         for name, row in result["contenders"].items():
+            loop = "-" if row["loop_seconds"] is None else f"{row['frames_per_second'] * row['wall_seconds'] / row['loop_seconds']:.1f}"
             same = "-" if row["boxes_matched"] is None else f"{row['boxes_matched'] * 100:.2f} %"
             print(
-                f"{result['scenario']:<16} {name:<22} {row['frames_per_second']:>9.1f} {row['speed']:>10.2f} "
+                f"{result['scenario']:<16} {name:<22} {row['frames_per_second']:>9.1f} {loop:>11} {row['speed']:>10.2f} "
                 f"{row['cpu_ms_per_sampled_frame']:>13.2f} {row['peak_bytes'] / 1e6:>8.0f} {same:>11} {row['records']:>7}"
             )
         for name, reason in result["failed"].items():
@@ -241,7 +242,8 @@ def enter(args, clip, models):
     trial = contenders.Case(material.make_clip(3), models[0], 1)
     everyone = contenders.contenders(trial, args.against)
     always = ["vidmill", "against"] if args.against else ["vidmill"]
-    asked = choose(everyone, args.contender and [*always, *args.contender], "contender")
+    chosen = choose(everyone, args.contender and [*always, *args.contender], "contender")
+    asked = {name: make() for name, make in chosen.items()}
     left_out = {name: one.missing for name, one in asked.items() if one.missing}
     left_out |= prepare({name: one for name, one in asked.items() if name not in left_out}, models, clip)
     return {name: one for name, one in asked.items() if name not in left_out}, left_out
