@@ -1,5 +1,6 @@
 """What all contenders of `make bench` are given: clips, models and frames, made once and kept in .assets."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def make_models():
     return folder
 
 
+@functools.cache
 def tensors(clip):
     """The models' input from every 60th frame."""
     pictures = [picture for _, _, picture in pipeline.read_frames(str(clip), 60)]

@@ -17,9 +17,10 @@ import run
 BOX = {"xyxy": [0.0, 0.0, 100.0, 100.0], "confidence": 0.9, "class_id": 1}
 MOVED = {**BOX, "xyxy": [0.0, 20.0, 100.0, 120.0]}
 WRITES = """
-import json, sys
+import json, sys, time
 frames, out, runs = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 open(runs, "a").write("x")
+time.sleep(0.05)  # long enough to be looked at
 with open(out, "w") as file:
     for frame, boxes in frames:
         print(json.dumps({"frame": frame, "detections": boxes}), file=file)
