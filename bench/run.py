@@ -58,8 +58,8 @@ def compare(scenario, case, field, repeats, frames):
     """Runs the contenders in turn; medians per contender. One that fails takes no further turn."""
     costs, failed, peaks = {name: [] for name in field}, {}, {}
     for turn in range(repeats + 1):
-        # Memory is looked at in a turn of its own: that slows what is looked at.
-        for_memory = turn == repeats
+        # Memory is looked at in a turn of its own, since that slows what is looked at; the first, which warms up files as well.
+        for_memory = turn == 0
         for name in rotated(list(field), turn):
             if name in failed:
                 continue
@@ -76,7 +76,7 @@ def compare(scenario, case, field, repeats, frames):
                 peaks[name] = cost.peak_bytes
             else:
                 costs[name].append(cost)
-                print(f"{scenario.name}: {name} {turn + 1}/{repeats}: {cost.wall:.2f} s", file=sys.stderr)
+                print(f"{scenario.name}: {name} {turn}/{repeats}: {cost.wall:.2f} s", file=sys.stderr)
     sampled = -(-frames // scenario.every)
     rows = {name: summary(costs[name], peaks[name], frames, sampled) for name in field if name not in failed}
     for name, row in rows.items():
