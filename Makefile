@@ -31,11 +31,13 @@ python: ## build the optimised Python package and install it into .venv
 	@tools/setup test
 	VIRTUAL_ENV=$(CURDIR)/.venv $(PYTHON) -m maturin develop --release --manifest-path crates/vidmill-python/Cargo.toml
 
-bench: release ## vidmill beside hand-written Python pipelines, and the limit
+bench: release ## vidmill beside Python pipelines, Ultralytics, a Rust tool, and the limit
 	@tools/setup bench
 	cargo build --release --locked -p vidmill-image --example preprocess_raw
+	cargo build --release --locked -p vidmill-infer --example predict_raw
+	cargo build --release --locked -p vidmill-video --example decode
 	@$(PYTHON) tools/assets.py
-	@$(PYTHON) bench/run.py
+	@$(PYTHON) bench/run.py $(BENCH)
 
 bench-pool: ## hand-over to worker processes, beside Python's usual means and iceoryx2
 	@tools/setup bench

@@ -36,12 +36,15 @@ class BenchmarkError(Exception):
     """A command failed: there is nothing to measure."""
 
 
-def run(command, sample_memory=False):
-    """Runs `command` to its end. Memory is sampled on request alone: sampling takes CPU time from what it looks at."""
+def run(command, sample_memory=False, environment=None):
+    """Runs `command` to its end; `environment` is added to this process's own. Memory is sampled on request alone: sampling takes
+    CPU time from what it looks at."""
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     started = time.perf_counter()
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
-    )
+    try:
+        process = subprocess.Popen(list(map(str, command)), **pipes, env={**os.environ, **(environment or {})})
+    except OSError as error:
+        raise BenchmarkError(f"{command[0]} cannot be started: {error.strerror}; `make bench` builds what it needs") from None
     stderr = []
     reader = threading.Thread(target=lambda: stderr.append(process.stderr.read()))
     reader.start()

@@ -11,18 +11,17 @@ import importlib.metadata
 import platform
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import meter
+import outside
 
 SIZES = {"64 B": 64, "100 KB": 100_000, "1.2 MB": 1_228_800, "6.2 MB": 6_220_800, "24 MB": 24_883_200}
 WORKERS = [1, 2]
 MODES = ["throughput", "round-trip"]
 VIDMILL = meter.TARGET / "examples" / "hand_over"
-ICEORYX2 = meter.ROOT / "bench" / "iceoryx2"
 PEERS = [sys.executable, meter.ROOT / "bench" / "pool_peers.py"]
 # Which contender's items per second are divided by which one's.
 RATIOS = [
@@ -40,9 +39,9 @@ MOST_ITEMS = 300_000
 
 def contenders(scratch):
     """What each is called with, and why some cannot run: name to command or to a reason."""
-    iceoryx2 = build_iceoryx2()
+    iceoryx2 = outside.build("iceoryx2", "iceoryx2-hand-over")
     if not isinstance(iceoryx2, str):
-        iceoryx2 += ["--name", scratch.name, "--root", scratch]
+        iceoryx2 = [iceoryx2, "--name", scratch.name, "--root", scratch]
     vidmill = [VIDMILL] if VIDMILL.exists() else f"not built: there is no {VIDMILL}"
     slots = python("shared-memory", name=f"{scratch.name}_")
     return {
@@ -69,21 +68,6 @@ def python(contender, name=None, package=None):
     except importlib.metadata.PackageNotFoundError:
         return f"not installed: {sys.executable} has no package {package}"
     return [*PEERS, contender, *(["--name", name] if name else [])]
-
-
-def build_iceoryx2():
-    """The command, or why there is none."""
-    target = meter.TARGET.parent / "iceoryx2"
-    command = ["cargo", "build", "--release", "--locked", "--manifest-path", ICEORYX2 / "Cargo.toml", "--target-dir", target]
-    print("building the contender with iceoryx2", file=sys.stderr)
-    try:
-        done = subprocess.run(list(map(str, command)), stderr=subprocess.PIPE, text=True, check=False)
-    except OSError as error:
-        return f"not installed: {error}"
-    if done.returncode == 0:
-        return [target / "release" / "iceoryx2-hand-over"]
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
-    return f"not installed: {(errors or ['cargo failed'])[0]}"
 
 
 def few(size):

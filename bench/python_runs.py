@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 
+import material
 import meter
 import run
 from meter import ROOT
@@ -33,7 +34,7 @@ def contenders(clip, model, out):
     python = [sys.executable, "-c", CALL, clip]
     pipeline = [sys.executable, HERE / "pipeline.py", clip, model]
     return {
-        "vidmill run": [run.VIDMILL, "run", clip, "--model", model, "--progress", "off", "--out", out / "command.jsonl"],
+        "vidmill run": [meter.TARGET / "vidmill", "run", clip, "--model", model, "--progress", "off", "--out", out / "command.jsonl"],
         "vidmill.run, native": [*python, model, out / "native.jsonl"],
         "vidmill.run, Python": [*python, f"{HERE / 'python_predictor.py'}:Detector", out / "python.jsonl"],
         "hand-written, workers": [*pipeline, out / "workers.jsonl", "--form", "workers"],
@@ -89,8 +90,8 @@ def main():
     check = [sys.executable, "-c", "import vidmill"]
     if subprocess.run(check, check=False).returncode != 0:
         raise meter.BenchmarkError("the Python package is not installed: make python")
-    clip = run.make_clip(args.frames)
-    folder = run.make_models(clip)
+    clip = material.make_clip(args.frames)
+    folder = material.make_models()
     results = [compare(name, clip, folder, args.repeats) for name in ("heavy", "light")]
     for result in results:
         for contender, row in result["contenders"].items():

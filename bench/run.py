@@ -1,106 +1,116 @@
-"""vidmill beside two hand-written Python pipelines, on the same clip and models, in one run.
+"""vidmill beside other ways to run a model over a video, on the same clip and models, in one run.
 
-    .venv/bin/python bench/run.py [--repeats N] [--frames N] [--only SCENARIO]...
+    .venv/bin/python bench/run.py [--quick] [--repeats N] [--frames N] [--only SCENARIO]... [--contender NAME]... [--against PATH]
 
 The contenders alternate, so that a slow minute of the machine hits all of them. Times are whole processes, from start to
-exit. Prints a table, and writes bench/results/latest.json. bench/README.md says what is measured and how.
+exit. Prints tables, and writes bench/results/latest.json. bench/README.md says what is measured and how.
 """
 
 import argparse
 import json
 import platform
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import meter
-from meter import CORES, RESULTS, ROOT, TARGET
+from meter import CORES, RESULTS, ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
 import boxes
+import contenders
 import cv2
-import models
+import goals
+import material
 import onnxruntime
-import pipeline
 import stages
 
-ASSETS = ROOT / ".assets"
-VIDMILL = TARGET / "vidmill"
-CONF, IOU = 0.25, 0.7
+RUNS = RESULTS / "runs"
+# Boxes of two contenders are the same if they overlap by so much and are as sure, of the same class.
+SAME = {"least_iou": 0.9, "confidence": 0.05}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A model, every how many frames it runs, and the ratio to the better Python form that is aimed at."""
+    """A model, every how many frames it runs, and what is aimed at: the ratio to the better hand-written form, the share of the limit."""
 
     model: str
     every: int
-    goal: float
+    speed: float
+    limit_share: float | None = None
 
     @property
     def name(self):
         return self.model if self.every == 1 else f"{self.model} --every {self.every}"
 
 
-SCENARIOS = [Scenario("heavy", 1, 1.2), Scenario("light", 1, 1.8), Scenario("heavy", 5, 2.2), Scenario("heavy", 30, 2.5)]
+SCENARIOS = [
+    Scenario("heavy", 1, 1.2, 0.97),
+    Scenario("light", 1, 1.8, 0.92),
+    Scenario("heavy", 5, 2.2),
+    Scenario("heavy", 30, 3.0),
+]
 
 
-def make_clip(frames):
-    """A 1080p30 H.264 clip by x264's defaults, from a real film. It is BT.601 and says so: OpenCV before 5 knows no other matrix."""
-    clip = ASSETS / f"bench_1080p_{frames}_bt601.mp4"
-    if not clip.exists():
-        print(f"making {clip.name} (once)", file=sys.stderr)
-        part = clip.with_name("bench.part.mp4")
-        encode = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-stream_loop", "-1"]
-        encode += ["-i", ASSETS / "bigbuckbunny.mp4", "-an", "-vf", "scale=1920:1080:out_color_matrix=bt601,setpts=N/30/TB"]
-        encode += ["-r", "30", "-colorspace", "smpte170m", "-color_range", "tv"]
-        encode += ["-frames:v", frames, "-c:v", "libx264", "-pix_fmt", "yuv420p", part]
-        subprocess.run(list(map(str, encode)), check=True)
-        part.rename(clip)
-    return clip
-
-
-def make_models(clip):
-    folder = ASSETS / "bench"
-    pictures = [picture for _, _, picture in pipeline.read_frames(str(clip), 60)]
-    models.write_models(folder, [pipeline.tensor(pipeline.letterbox(picture)[0]) for picture in pictures])
-    return folder
-
-
-def commands(scenario, clip, folder, out):
-    """What each contender is called with."""
-    model = folder / f"{scenario.model}.onnx"
-    python = [sys.executable, ROOT / "bench" / "pipeline.py", clip, model]
-    options = ["--every", scenario.every, "--conf", CONF, "--iou", IOU]
-    vidmill = [VIDMILL, "run", clip, "--model", model, "--progress", "off", *options]
-    return {
-        "vidmill": [*vidmill, "--out", out / "vidmill.jsonl"],
-        "vidmill --isolate": [*vidmill, "--out", out / "isolated.jsonl", "--isolate"],
-        "python workers": [*python, out / "workers.jsonl", "--form", "workers", *options],
-        "python single": [*python, out / "single.jsonl", "--form", "single", *options],
-    }
-
-
-def compare(scenario, clip, folder, repeats, frames):
-    """Runs the contenders in turn; medians per contender."""
-    out = RESULTS / "runs"
-    out.mkdir(parents=True, exist_ok=True)
-    contenders = commands(scenario, clip, folder, out)
-    costs = {name: [] for name in contenders}
-    for repeat in range(repeats):
-        for name, command in contenders.items():
-            costs[name].append(meter.run(command))
-            print(f"{scenario.name}: {name} {repeat + 1}/{repeats}: {costs[name][-1].wall:.2f} s", file=sys.stderr)
-    peaks = {name: meter.run(command, sample_memory=True).peak_bytes for name, command in contenders.items()}
+def compare(scenario, case, field, repeats, frames):
+    """Runs the contenders in turn; medians per contender. One that fails takes no further turn."""
+    costs, failed, peaks = {name: [] for name in field}, {}, {}
+    for turn in range(repeats + 1):
+        # Memory is looked at in a turn of its own, since that slows what is looked at; the first, which warms up files as well.
+        for_memory = turn == 0
+        for name in rotated(list(field), turn):
+            if name in failed:
+                continue
+            try:
+                command = field[name].command(case, out_of(name))
+                cost = meter.run(command, for_memory, field[name].environment)
+            except meter.BenchmarkError as error:
+                if name == "vidmill":
+                    raise
+                print(error, file=sys.stderr)
+                failed[name] = str(error).strip().splitlines()[-1]
+                continue
+            if for_memory:
+                peaks[name] = cost.peak_bytes
+            else:
+                costs[name].append(cost)
+                print(f"{scenario.name}: {name} {turn}/{repeats}: {cost.wall:.2f} s", file=sys.stderr)
     sampled = -(-frames // scenario.every)
-    return {
-        "scenario": scenario.name,
-        "goal": scenario.goal,
-        "agreement": boxes.files_share(out / "vidmill.jsonl", out / "workers.jsonl", least_iou=0.8, confidence=0.05)[0],
-        "contenders": {name: summary(costs[name], peaks[name], frames, sampled) for name in contenders},
-    }
+    rows = {name: summary(costs[name], peaks[name], frames, sampled) for name in field if name not in failed}
+    for name, row in rows.items():
+        row["speed"] = rows["vidmill"]["wall_seconds"] / row["wall_seconds"]
+        row |= agreement(out_of("vidmill"), out_of(name))
+    return {"scenario": scenario.name, "contenders": rows, "failed": failed, "runtime": manifest("vidmill")["runtime"]}
+
+
+def rotated(names, turn):
+    """Who begins takes turns, too."""
+    start = turn % len(names)
+    return names[start:] + names[:start]
+
+
+def prepare(field, models, clip):
+    """What some do once for each model before they take part; why those that fail at it do."""
+    failed = {}
+    for name, contender in field.items():
+        for model in models if contender.prepare else []:
+            print(f"{name}: preparing for {model.name}", file=sys.stderr)
+            try:
+                meter.run(contender.prepare(contenders.Case(clip, model, 1)), environment=contender.environment)
+            except meter.BenchmarkError as error:
+                print(error, file=sys.stderr)
+                failed[name] = f"failed: {str(error).strip().splitlines()[-1]}"
+    return failed
+
+
+def out_of(name):
+    return RUNS / f"{name.replace(' ', '_')}.jsonl"
+
+
+def manifest(name):
+    return json.loads(Path(f"{out_of(name)}.manifest.json").read_text())
 
 
 def summary(costs, peak, frames, sampled):
@@ -118,7 +128,7 @@ def summary(costs, peak, frames, sampled):
 
 
 def loop_seconds(stderr):
-    """Seconds in the Python loop, without imports and model loading; vidmill does not say."""
+    """Seconds in the loop, without imports and model loading; vidmill does not say."""
     lines = stderr.strip().splitlines()
     try:
         return json.loads(lines[-1])["loop_seconds"]
@@ -126,88 +136,143 @@ def loop_seconds(stderr):
         return None
 
 
-def ratios(result):
-    """vidmill against the faster Python form; the strict ratio leaves out the Python forms' start."""
-    contenders = result["contenders"]
-    ours = contenders["vidmill"]
-    theirs = [contenders["python workers"], contenders["python single"]]
-    better = min(theirs, key=lambda other: other["wall_seconds"])
+def agreement(reference, other):
+    """On the frames that both have looked at: the share of boxes that both have. None where there are no such frames."""
+    ours, theirs = ({r["frame"]: r["detections"] for r in boxes.read_jsonl(path)} for path in (reference, other))
+    pairs = [(ours[frame], theirs[frame]) for frame in ours if frame in theirs]
     return {
-        "speed": better["wall_seconds"] / ours["wall_seconds"],
-        "speed_strict": min(other["loop_seconds"] for other in theirs) / ours["wall_seconds"],
-        "memory": ours["peak_bytes"] / better["peak_bytes"],
-        "isolate": contenders["vidmill --isolate"]["wall_seconds"] / ours["wall_seconds"],
+        "records": len(theirs),
+        "common_records": len(pairs),
+        "boxes_matched": boxes.share(pairs, **SAME)[0] if pairs else None,
+        "same_bytes": reference.read_bytes() == other.read_bytes(),
     }
 
 
-def alone(clip, frames):
-    """The stages that no scenario changes, each measured by itself: CPU milliseconds for a frame."""
-    return {
-        "decode_ms": stages.decode_alone(clip, frames),
-        "preprocess_ms": stages.vidmill_preprocess_alone(TARGET / "examples" / "preprocess_raw", clip),
-        "cv2_preprocess_ms": stages.cv2_preprocess_alone(clip),
-    }
-
-
-def limit(scenario, folder, clip, own, cores):
+def limit(scenario, parts):
     """Frames per second if the stages, each measured alone, filled all cores and nothing else took time."""
-    inference = stages.inference_alone(folder / f"{scenario.model}.onnx", clip)
-    manifest = json.loads((RESULTS / "runs" / "vidmill.jsonl.manifest.json").read_text())
-    task = manifest["stage_seconds"]["task"] * 1000 / manifest["ledger"]["sampled"]
-    per_sampled = own["preprocess_ms"] + inference + task
-    return {
-        "inference_ms": inference,
-        "task_ms": task,
-        "limit_fps": cores * 1000 / (own["decode_ms"] + per_sampled / scenario.every),
+    told = manifest("vidmill")
+    task = told["stage_seconds"]["task"] * 1000 / told["ledger"]["sampled"]
+    inference = parts[f"inference, {scenario.model}"]["Python's onnxruntime"]
+    per_sampled = parts["preprocess"]["vidmill"] + inference + task
+    decode = parts["decode, 1 thread"]["FFmpeg"]
+    return {"task_ms": task, "limit_fps": CORES * 1000 / (decode + per_sampled / scenario.every)}
+
+
+def alone(clip, frames, models, repeats):
+    """Each stage by itself, in turns: median milliseconds for a frame, by part and by program."""
+    parts = {
+        "decode, 1 thread": {
+            "vidmill": lambda: stages.decode_by_vidmill(clip, frames, 1),
+            "FFmpeg": lambda: stages.decode_by_ffmpeg(clip, frames, 1),
+        },
+        "decode, default threads": {
+            "vidmill": lambda: stages.decode_by_vidmill(clip, frames, 0),
+            "FFmpeg": lambda: stages.decode_by_ffmpeg(clip, frames, 0),
+        },
+        "preprocess": {
+            "vidmill": lambda: stages.preprocess_by_vidmill(clip),
+            "cv2": lambda: stages.preprocess_by_cv2(clip),
+        },
     }
+    for model in models:
+        parts[f"inference, {model.stem}"] = {
+            "vidmill": lambda model=model: stages.inference_by_vidmill(model, clip),
+            "Python's onnxruntime": lambda model=model: stages.inference_by_python(model, clip),
+        }
+    times = {part: {program: [] for program in programs} for part, programs in parts.items()}
+    for turn in range(repeats):
+        for part, programs in parts.items():
+            for program, measure in programs.items():
+                times[part][program].append(measure())
+        print(f"stages alone: turn {turn + 1} of {repeats} done", file=sys.stderr)
+    return {part: {name: statistics.median(all_ms) for name, all_ms in rows.items()} for part, rows in times.items()}
 
 
-def print_table(results, own):
-    print(f"{'scenario':<18} {'contender':<18} {'frames/s':>9} {'CPU ms/frame':>13} {'peak MB':>8}")
+def print_alone(parts):
+    print(f"{'alone':<24} {'by':<22} {'ms/frame':>9} {'vidmill is':>11}")
+    for part, programs in parts.items():
+        for program, ms in programs.items():
+            print(f"{part:<24} {program:<22} {ms:>9.3f} {ms / programs['vidmill']:>10.2f}x")
+    print()
+
+
+def print_table(results, left_out):
+    columns = f"{'frames/s':>9} {'in its loop':>11} {'of vidmill':>10} {'CPU ms/frame':>13} {'peak MB':>8} {'same boxes':>11} {'frames':>7}"
+    print(f"{'scenario':<16} {'contender':<22} {columns}")
     for result in results:
         for name, row in result["contenders"].items():
+            loop = "-" if row["loop_seconds"] is None else f"{row['frames_per_second'] * row['wall_seconds'] / row['loop_seconds']:.1f}"
+            same = "-" if row["boxes_matched"] is None else f"{row['boxes_matched'] * 100:.2f} %"
             print(
-                f"{result['scenario']:<18} {name:<18} {row['frames_per_second']:>9.1f} "
-                f"{row['cpu_ms_per_sampled_frame']:>13.2f} {row['peak_bytes'] / 1e6:>8.0f}"
+                f"{result['scenario']:<16} {name:<22} {row['frames_per_second']:>9.1f} {loop:>11} {row['speed']:>10.2f} "
+                f"{row['cpu_ms_per_sampled_frame']:>13.2f} {row['peak_bytes'] / 1e6:>8.0f} {same:>11} {row['records']:>7}"
             )
-        r = result["ratios"]
-        print(
-            f"{'':<18} speed {r['speed']:.2f}x (goal {result['goal']}x; {r['speed_strict']:.2f}x without Python's start), "
-            f"memory {r['memory']:.2f}x (goal 0.5x), {result['limit_share']:.2f} of the limit of {result['limit_fps']:.1f} frames/s, "
-            f"boxes agree {result['agreement'] * 100:.1f} %, --isolate takes {r['isolate']:.3f}x the time (goal 1.03x)"
-        )
-    print(
-        f"alone, CPU ms a frame: decode {own['decode_ms']:.2f}; preprocess {own['preprocess_ms']:.2f}, "
-        f"by cv2 {own['cv2_preprocess_ms']:.2f}: {own['cv2_preprocess_ms'] / own['preprocess_ms']:.1f}x (goal 2x)"
-    )
+        for name, reason in result["failed"].items():
+            print(f"{result['scenario']:<16} {name:<22} failed: {reason}")
+    for name, reason in left_out.items():
+        print(f"{name}: not run: {reason}")
+    runtime = results[0]["runtime"]
+    print(f"vidmill ran on {runtime['name']} {runtime['version']}, {runtime['provider']}, {runtime['precision']}")
+    print()
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one turn of half the frames: for a look, not for figures")
+    parser.add_argument("--frames", type=int, default=material.FRAMES)
+    parser.add_argument("--only", action="append", metavar="SCENARIO", help="by name, as the table shows it")
+    parser.add_argument("--contender", action="append", metavar="NAME", help="these beside vidmill; by name, as the table shows it")
+    parser.add_argument("--against", metavar="PATH", help="another vidmill, for example the release before")
+    args = parser.parse_args()
+    if args.quick:
+        args.repeats, args.frames = 1, material.FRAMES // 2
+    return args
+
+
+def choose(known, wanted, kind):
+    """Those asked for; all if none is."""
+    if unknown := set(wanted or []) - set(known):
+        raise meter.BenchmarkError(f"no {kind} {', '.join(sorted(unknown))}: choose from {'; '.join(known)}")
+    return {name: one for name, one in known.items() if not wanted or name in wanted}
+
+
+def enter(args, clip, models):
+    """The contenders that take part, and why others do not, by name."""
+    trial = contenders.Case(material.make_clip(3), models[0], 1)
+    everyone = contenders.contenders(trial, args.against)
+    always = ["vidmill", "against"] if args.against else ["vidmill"]
+    chosen = choose(everyone, args.contender and [*always, *args.contender], "contender")
+    asked = {name: make() for name, make in chosen.items()}
+    left_out = {name: one.missing for name, one in asked.items() if one.missing}
+    left_out |= prepare({name: one for name, one in asked.items() if name not in left_out}, models, clip)
+    return {name: one for name, one in asked.items() if name not in left_out}, left_out
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--only", action="append", metavar="SCENARIO", help="by name, as the table shows it")
-    args = parser.parse_args()
-    clip = make_clip(args.frames)
-    folder = make_models(clip)
-    own = alone(clip, args.frames)
+    args = parse()
+    chosen = choose({scenario.name: scenario for scenario in SCENARIOS}, args.only, "scenario").values()
+    clip, folder = material.make_clip(args.frames), material.make_models()
+    models = list(dict.fromkeys(folder / f"{scenario.model}.onnx" for scenario in chosen))
+    RUNS.mkdir(parents=True, exist_ok=True)
+    field, left_out = enter(args, clip, models)
+    parts = alone(clip, args.frames, models, args.repeats)
     results = []
-    for scenario in SCENARIOS:
-        if args.only and scenario.name not in args.only:
-            continue
-        result = compare(scenario, clip, folder, args.repeats, args.frames)
-        result["ratios"] = ratios(result)
-        result |= limit(scenario, folder, clip, own, CORES)
-        ours = result["contenders"]["vidmill"]
-        result["limit_share"] = ours["frames_per_second"] / result["limit_fps"]
-        results.append(result)
-    print_table(results, own)
+    for scenario in chosen:
+        case = contenders.Case(clip, folder / f"{scenario.model}.onnx", scenario.every)
+        result = compare(scenario, case, field, args.repeats, args.frames) | limit(scenario, parts)
+        results.append(result | {"goals": goals.reached(scenario, result)})
+    print_alone(parts)
+    print_table(results, left_out)
+    goals.show(results, parts)
     versions = {"cv2": cv2.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
-    meter.write_report("latest.json", {"versions": versions, "alone": own, "results": results})
+    report = {"versions": versions, "left_out": left_out, "alone": parts, "results": results}
+    meter.write_report("latest.json", report)
+    return any(result["failed"] for result in results) or any(reason.startswith("failed") for reason in left_out.values())
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except meter.BenchmarkError as error:
         raise SystemExit(f"bench: {error}") from None

@@ -4,6 +4,7 @@
 //! predict_raw MODEL --plan                       how vidmill reads the model, as JSON
 //! predict_raw MODEL < tensor > outputs           a line of JSON (names and shapes), then all outputs as raw f32
 //! predict_raw MODEL --displayed 1920x1080 < tensor    detections as JSON, in pixels of a displayed frame of this size
+//! predict_raw MODEL --repeat N < tensor          how long a call takes, in one line: N calls after a first one
 //! ```
 //!
 //! Standard input holds any whole number of items. Options: --task --conf --iou --max-det --classes --labels --imgsz
@@ -12,10 +13,11 @@
 use std::error::Error;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use vidmill_image::{ElementType, Geometry, Size, TensorLayout, TensorSpec};
-use vidmill_infer::{Batch, LoadOptions, Model, ModelInfo, Outputs, TaskOptions, TaskPlan};
+use vidmill_infer::{Batch, LoadOptions, Model, ModelInfo, Outputs, Predictor, TaskOptions, TaskPlan};
 
 #[derive(Default)]
 struct Arguments {
@@ -24,6 +26,7 @@ struct Arguments {
     task: TaskOptions,
     displayed: Option<Size>,
     plan: bool,
+    repeat: usize,
 }
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -45,6 +48,9 @@ fn main() -> Result<()> {
     let input = Aligned::read(std::io::stdin().lock())?;
     let batch = input.bytes().len() / spec.item_bytes();
     let mut predictor = model.session(&spec)?;
+    if arguments.repeat > 0 {
+        return time(predictor.as_mut(), input.bytes(), batch, arguments.repeat, &mut out);
+    }
     let outputs = predictor.predict(input.bytes(), batch)?;
     match arguments.displayed {
         None => write_raw(&mut out, &outputs)?,
@@ -62,6 +68,24 @@ fn describe(model: &Model, plan: &TaskPlan) -> Value {
         "model": model.info(), "runtime": model.runtime(), "kind": plan.family(), "input": plan.spec(), "batch": batch,
         "why": plan.why(), "labels": plan.labels().iter().map(|(_, name)| name).collect::<Vec<_>>(),
     })
+}
+
+fn time(
+    predictor: &mut dyn Predictor,
+    input: &[u8],
+    batch: usize,
+    repeat: usize,
+    out: &mut impl Write,
+) -> Result<()> {
+    predictor.predict(input, batch)?;
+    let mut times = Vec::new();
+    for _ in 0..repeat {
+        let begun = Instant::now();
+        predictor.predict(input, batch)?;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(writeln!(out, "median {:.3} ms, best {:.3} ms", times[repeat / 2], times[0])?)
 }
 
 fn write_raw(out: &mut impl Write, outputs: &Outputs<'_>) -> Result<()> {
@@ -129,6 +153,7 @@ fn arguments() -> Result<Arguments> {
         let mut value = || words.next().ok_or(format!("{word} wants a value"));
         match word.as_str() {
             "--plan" => found.plan = true,
+            "--repeat" => found.repeat = value()?.parse()?,
             "--displayed" => found.displayed = Some(size(&value()?)?),
             "--imgsz" => found.task.imgsz = Some(size(&value()?)?),
             "--task" => found.task.task = Some(value()?),
@@ -146,7 +171,9 @@ fn arguments() -> Result<Arguments> {
         }
     }
     if found.model == Path::new("") {
-        return Err("usage: predict_raw MODEL [--plan | --displayed WxH] [options] < tensor".into());
+        return Err(
+            "usage: predict_raw MODEL [--plan | --displayed WxH | --repeat N] [options] < tensor".into()
+        );
     }
     Ok(found)
 }
