@@ -8,13 +8,13 @@ use vidmill::image::Size;
 use vidmill::infer::{Cards, LoadOptions, TaskOptions};
 use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
-use vidmill::sink::Format;
+use vidmill::sink::{Format, NOWHERE};
 use vidmill::track::Settings;
 use vidmill::{Isolation, Options, OutputOptions, Then};
 
 use crate::Programs;
 use crate::args::{
-    DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs, ThenArgs,
+    BenchArgs, DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs, ThenArgs,
 };
 
 /// What is to be run. `programs` are what worker processes run.
@@ -33,11 +33,38 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
-        isolate: isolation(args, &args.model, programs.clone())?,
+        isolate: isolation(args.isolation, &args.model, other_in_python(args), programs.clone())?,
         then: then(args, programs)?,
         resume: args.output.resume,
-        command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        command: words(typed),
     })
+}
+
+/// A run that is to be measured: as any other, but for where results go.
+///
+/// # Errors
+/// When options do not fit each other.
+pub fn bench(args: &BenchArgs, typed: &[OsString], programs: Option<Programs>) -> Result<Options, String> {
+    Ok(Options {
+        sources: args.source.iter().cloned().collect(),
+        model: args.model.clone(),
+        card: args.task.card.clone(),
+        load: load(&args.device, args.speed.threads.0, Cards::default()),
+        task: task(&args.task),
+        track: None,
+        sampling: sampling(&args.sampling),
+        output: OutputOptions { out: NOWHERE.into(), annotate: None, folder_format: Format::Jsonl },
+        workers: args.speed.workers.0,
+        batch: args.speed.batch.0,
+        isolate: isolation(args.isolation, &args.model, false, programs)?,
+        then: None,
+        resume: false,
+        command: words(typed),
+    })
+}
+
+fn words(typed: &[OsString]) -> Vec<String> {
+    typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 
 /// The second model.
@@ -57,7 +84,7 @@ fn then(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Then>, Stri
         classes: names(then_classes),
         workers: args.speed.workers.0,
         batch: then_batch.0,
-        isolate: isolation(args, model, programs)?,
+        isolate: isolation(args.isolation, model, other_in_python(args), programs)?,
     }))
 }
 
@@ -77,13 +104,21 @@ pub fn check_model(model: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether and how workers are processes. Those that run Python always are.
-fn isolation(args: &RunArgs, model: &Path, programs: Option<Programs>) -> Result<Option<Isolation>, String> {
+/// Whether one of the models runs in Python.
+fn other_in_python(args: &RunArgs) -> bool {
+    std::iter::once(&args.model).chain(&args.then.then).any(|model| runs_in_python(model))
+}
+
+/// Whether and how workers are processes. Those that run Python always are. Options may be about the `other` model, if that does.
+fn isolation(
+    args: IsolationArgs,
+    model: &Path,
+    other: bool,
+    programs: Option<Programs>,
+) -> Result<Option<Isolation>, String> {
     check_model(model)?;
     let in_python = runs_in_python(model);
-    // One of two models may be what they are about.
-    let other = std::iter::once(&args.model).chain(&args.then.then).any(|model| runs_in_python(model));
-    let IsolationArgs { isolate, timeout, worker_memory, recycle } = args.isolation;
+    let IsolationArgs { isolate, timeout, worker_memory, recycle } = args;
     if !in_python && !isolate {
         let given = [
             ("--timeout", timeout.is_some()),
