@@ -13,6 +13,9 @@ use crate::exit_status::ExitStatus;
 use crate::signals::Signals;
 use crate::{Programs, allocations, complain, complain_with_hints, plan, svg};
 
+/// Threads that never wait have more of a core than this on a machine that does nothing else.
+const QUIET: f64 = 0.93;
+
 /// `typed` is the command line; `programs` what worker processes run, unless it is this program.
 pub fn bench(args: &BenchArgs, typed: &[OsString], programs: Option<Programs>) -> ExitStatus {
     let run = match check(args).and_then(|()| plan::bench(args, typed, programs)) {
@@ -47,7 +50,10 @@ pub fn bench(args: &BenchArgs, typed: &[OsString], programs: Option<Programs>) -
 /// What can be known before anything is measured.
 fn check(args: &BenchArgs) -> Result<(), String> {
     if args.then.is_some() {
-        return Err("--then: one model is measured, not two that follow each other: measure each of them alone".into());
+        return Err(
+            "--then: one model is measured, not two that follow each other: measure each of them alone"
+                .into(),
+        );
     }
     let Some(svg) = &args.svg else { return Ok(()) };
     let folder = svg.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -104,15 +110,12 @@ fn print(report: &Report) {
         show!("{line}");
     }
     show!("");
-    show!(
-        "{:<22}{:>10}{:>9}{:>9}{:>9}{:>9}",
-        "", "frames/s", "CPU ms", "p50 ms", "p95 ms", "p99 ms"
-    );
+    show!("{:<22}{:>10}{:>9}{:>9}{:>9}{:>9}", "", "frames/s", "CPU ms", "p50 ms", "p95 ms", "p99 ms");
     for (name, timing, note) in rows(report) {
         show!("{}", row(&name, &timing, &note));
     }
     show!("");
-    for line in whole(report) {
+    for line in whole(report).into_iter().chain(disturbed(report)) {
         show!("{line}");
     }
     show!("");
@@ -128,7 +131,8 @@ fn head(report: &Report) -> Vec<String> {
     let format = source.pixel_format.as_ref().map(|format| format!(" {format}")).unwrap_or_default();
     let shape = format!("{}x{}{codec}{format}", source.width, source.height);
     let named = if source.generated { source.name.clone() } else { format!("{} ({shape})", source.name) };
-    let workers = counted(parallelism.workers, if parallelism.isolated { "worker process" } else { "worker" });
+    let workers =
+        counted(parallelism.workers, if parallelism.isolated { "worker process" } else { "worker" });
     vec![
         format!("model    {} ({})", report.model.display(), report.task),
         format!("source   {named}"),
@@ -222,6 +226,15 @@ fn whole(report: &Report) -> Vec<String> {
     lines
 }
 
+/// What is to be known where the machine was not vidmill's alone.
+fn disturbed(report: &Report) -> Option<String> {
+    let got = report.core_share;
+    let share = got * 100.0;
+    (got < QUIET).then(|| {
+        format!("note     other programs are running: a thread that never waits had {share:.0} % of a core, so measure again without them")
+    })
+}
+
 /// The limit, and what is to be said of it.
 fn limit(report: &Report) -> Vec<String> {
     let Report { limit, cpu_ms, .. } = report;
@@ -276,8 +289,13 @@ mod tests {
     #[test]
     fn numbers_have_three_digits_that_matter() {
         let cases = [
-            (0.0, "0.000"), (0.0123, "0.012"), (0.9996, "1.00"), (9.996, "10.0"), (99.96, "100"),
-            (1234.5, "1234"), (-0.5, "-0.500"),
+            (0.0, "0.000"),
+            (0.0123, "0.012"),
+            (0.9996, "1.00"),
+            (9.996, "10.0"),
+            (99.96, "100"),
+            (1234.5, "1234"),
+            (-0.5, "-0.500"),
         ];
         for (value, text) in cases {
             assert_eq!(number(value), text, "{value}");

@@ -95,13 +95,13 @@ fn stages(page: &mut Page, report: &Report, top: f64) -> f64 {
     let shrunk = (end_to_end.cpu_ms / cpu_ms.sum().max(1e-9)).min(1.0);
     let mut together: Vec<Part> =
         alone.iter().map(|&(class, name, value)| (class, name, value * shrunk)).collect();
-    together.push(("rest", "rest of vidmill, and what sharing costs", cpu_ms.rest.max(0.0)));
+    together.push(("rest", "all else", cpu_ms.rest.max(0.0)));
     together.push(("idle", "unused", (there - end_to_end.cpu_ms).max(0.0)));
     let most = there.max(least).max(end_to_end.cpu_ms).max(1e-9);
     let scale = (RIGHT - LEFT) / most;
 
     page.text(MARGIN, top, "head", "Core time a frame, ms");
-    let mut y = top + 28.0;
+    let mut y = top + 36.0;
     let rate = |rate: f64| format!("{} frames/s", number(rate));
     let rows = [
         ("the limit", "each stage alone", &alone, rate(limit.frames_per_second)),
@@ -118,8 +118,10 @@ fn stages(page: &mut Page, report: &Report, top: f64) -> f64 {
         y += BAR + 16.0;
     }
     let x = LEFT + least * scale;
-    page.line("limit", [x, first - 10.0, x, y - 8.0]);
-    legend(page, &together, y + 16.0)
+    page.line("limit", [x, first - 8.0, x, y - 8.0]);
+    page.text(x, first - 14.0, "mid small", "limit");
+    let beside = together.drain(alone.len()..);
+    legend(page, &alone.iter().copied().chain(beside).collect::<Vec<_>>(), y + 16.0)
 }
 
 /// The parts, one beside the other; the values of those that have room for them.
@@ -130,7 +132,9 @@ fn bar(page: &mut Page, parts: &[Part], left: f64, y: f64, scale: f64) {
         if width <= 0.0 {
             continue;
         }
-        page.rect(class, x, y, width, BAR, &format!("{name}: {} ms", number(value)));
+        // A gap between neighbours that are wide enough to spare it.
+        let drawn = if width > 3.0 { width - 1.0 } else { width };
+        page.rect(class, x, y, drawn, BAR, &format!("{name}: {} ms", number(value)));
         if width > 38.0 {
             let class = if class == "idle" { "mid soft" } else { "mid in" };
             page.text(x + width / 2.0, y + BAR / 2.0 + 4.5, class, &number(value));
@@ -141,11 +145,12 @@ fn bar(page: &mut Page, parts: &[Part], left: f64, y: f64, scale: f64) {
 
 fn legend(page: &mut Page, parts: &[Part], y: f64) -> f64 {
     let mut x = LEFT;
-    for &(class, name, _) in parts {
+    for &(class, name, value) in parts {
+        let text = format!("{name} {}", number(value));
         page.rect(class, x, y - 10.0, 12.0, 12.0, name);
-        page.text(x + 18.0, y, "soft small", name);
-        // Letters of this size are some 6.4 wide.
-        x += 18.0 + name.chars().count() as f64 * 6.4 + 18.0;
+        page.text(x + 18.0, y, "soft small", &text);
+        // Letters of this size are some 6.3 wide.
+        x += 18.0 + text.chars().count() as f64 * 6.3 + 14.0;
     }
     y
 }

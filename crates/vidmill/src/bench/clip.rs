@@ -10,10 +10,10 @@ use super::BenchError;
 use crate::progress::Stop;
 
 /// What is generated, in words.
-pub const WHAT: &str = "a generated clip: 1920x1080, 30 frames/s, H.264, 6 s of moving content";
+pub const WHAT: &str = "a generated clip: 1920x1080, 30 frames/s, H.264, 4 s of moving content";
 
 const SIZE: Size = Size { width: 1920, height: 1080 };
-const FRAMES: i64 = 180;
+const FRAMES: i64 = 120;
 const RATE: i32 = 30;
 
 /// Kept as long as it is read.
@@ -30,14 +30,11 @@ impl Clip {
         let failed = |error: &dyn std::fmt::Display| BenchError::Clip(error.to_string());
         let file = memfd_create("vidmill-bench", MemfdFlags::CLOEXEC).map_err(|error| failed(&error))?;
         let clip = Self { file };
-        let color = ColorSpec {
-            matrix: ColorMatrix::Bt709,
-            range: ColorRange::Limited,
-            siting: ChromaSiting::Left,
-        };
+        let color =
+            ColorSpec { matrix: ColorMatrix::Bt709, range: ColorRange::Limited, siting: ChromaSiting::Left };
         let mut options = EncodeOptions::new(SIZE, Rational::new(1, RATE), color);
         options.frame_rate = Some(Rational::new(RATE, 1));
-        options.crf = 26;
+        options.crf = 23;
         let mut encoder = Encoder::create(&clip.path(), &options).map_err(|error| failed(&error))?;
         let mut picture = Picture::new(SIZE, color);
         for number in 0..FRAMES {

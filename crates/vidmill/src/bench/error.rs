@@ -21,7 +21,9 @@ pub enum BenchError {
     #[error("no frame of {0} is to be processed: check --every, --fps, --start and --end")]
     NoFrames(String),
     /// A single frame.
-    #[error("{0} has only one frame to process, which is too few to measure a stream of them: give a longer one")]
+    #[error(
+        "{0} has only one frame to process, which is too few to measure a stream of them: give a longer one"
+    )]
     OneFrame(String),
     /// A cascade.
     #[error("{0} is followed by a second model, and only one model is measured: measure each of them alone")]

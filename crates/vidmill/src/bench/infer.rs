@@ -21,6 +21,9 @@ use crate::worker::{Fitted, Verdict};
 /// How often a wait looks up.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Why a frame of a batch failed.
+struct Failed(String);
+
 /// Workers, and slots that hold real frames' tensors.
 pub struct Workers {
     executor: BoxedExecutor<()>,
@@ -47,9 +50,8 @@ impl Workers {
         };
         let max_det = plan.thresholds().max_det;
         let model_clocks = ModelClocks::first(&clocks);
-        let executor = engine
-            .start(&choice, &plan, &slots, max_det, model_clocks, take)
-            .map_err(RunError::from)?;
+        let executor =
+            engine.start(&choice, &plan, &slots, max_det, model_clocks, take).map_err(RunError::from)?;
         let geometry = tensors.geometry();
         let workers = Self { executor, slots, verdicts, clocks, choice, item_bytes, geometry };
         Ok(workers)
@@ -60,8 +62,9 @@ impl Workers {
         self.executor.submit(batch, self.item_bytes, self.slots.acquire().filled());
     }
 
-    /// Waits until a batch is done.
-    fn settle(&self, stop: &Stop) -> Result<(), BenchError> {
+    /// Waits until a batch is done. A frame that fails has taken its time all the same.
+    fn settle(&self, stop: &Stop) -> Result<Option<Failed>, BenchError> {
+        let mut failed = None;
         for _ in 0..self.choice.batch {
             let verdict = loop {
                 match self.verdicts.recv_timeout(POLL) {
@@ -75,25 +78,33 @@ impl Workers {
             };
             match verdict {
                 Verdict::Found(_) => {}
-                Verdict::Failed { error, .. } => return Err(BenchError::Frames(error)),
+                Verdict::Failed { error, .. } => failed = Some(Failed(error)),
                 Verdict::Lost(reason) => return Err(RunError::Workers(reason).into()),
             }
         }
-        if stop.is_asked() { Err(BenchError::Interrupted) } else { Ok(()) }
+        if stop.is_asked() { Err(BenchError::Interrupted) } else { Ok(failed) }
     }
 
-    /// A batch or two that nobody times: memory is taken, code is loaded.
+    /// Batches that nobody times: memory is taken, code is loaded.
+    ///
+    /// # Errors
+    /// [`BenchError::Frames`] where each of them fails.
     pub fn warm_up(&self, time: Duration, stop: &Stop) -> Result<(), BenchError> {
-        let watch = Watch::begin();
+        let (watch, mut failure) = (Watch::begin(), None);
+        let mut is_well = false;
         loop {
             for _ in 0..self.choice.workers {
                 self.submit();
             }
             for _ in 0..self.choice.workers {
-                self.settle(stop)?;
+                let failed = self.settle(stop)?;
+                is_well |= failed.is_none();
+                failure = failed.or(failure);
             }
-            if watch.elapsed() >= time {
-                return Ok(());
+            match failure {
+                _ if watch.elapsed() < time => {}
+                Some(Failed(error)) if !is_well => return Err(BenchError::Frames(error)),
+                _ => return Ok(()),
             }
         }
     }
@@ -165,7 +176,8 @@ impl Workers {
 fn fill(slots: &Slots, tensors: &preprocess::Bench, batch: usize, item_bytes: usize) {
     let mut held: Vec<_> = (0..slots.count()).map(|_| slots.acquire()).collect();
     let all: Vec<&[u8]> = tensors.tensors().collect();
-    let items = held.iter_mut().flat_map(|slot| slot.bytes_mut().chunks_exact_mut(item_bytes.max(1)).take(batch));
+    let items =
+        held.iter_mut().flat_map(|slot| slot.bytes_mut().chunks_exact_mut(item_bytes.max(1)).take(batch));
     for (item, tensor) in items.zip(all.iter().cycle()) {
         item.copy_from_slice(tensor);
     }

@@ -113,7 +113,8 @@ impl Limit {
              their units or other programs are running"
                 .to_owned()
         } else {
-            "cores that share their units, memory, or other programs that are running take the rest".to_owned()
+            "cores that share their units, memory, or other programs that are running take the rest"
+                .to_owned()
         })
     }
 }

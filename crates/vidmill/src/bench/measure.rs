@@ -31,11 +31,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// As for a run; where there are too few frames, or they fail; and when asked to stop.
-pub fn measure(
-    options: &BenchOptions,
-    stop: &Stop,
-    say: &mut dyn FnMut(&str),
-) -> Result<Report, BenchError> {
+pub fn measure(options: &BenchOptions, stop: &Stop, say: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
     if let Some(then) = &options.run.then {
         return Err(BenchError::Cascade(format!("{} (--then)", then.model.display())));
     }
@@ -156,19 +152,7 @@ impl<'b> Bench<'b> {
             Workers::start(Loaded::load(part, cores, stop)?, &preprocess)?
         };
         one.warm_up(options.time.min(WARM_UP), stop)?;
-        Ok(Self {
-            media,
-            run,
-            cores,
-            rounds,
-            time,
-            manifest,
-            size,
-            preprocess,
-            one,
-            end_to_end,
-            tallies,
-        })
+        Ok(Self { media, run, cores, rounds, time, manifest, size, preprocess, one, end_to_end, tallies })
     }
 
     /// Measures each part once.
@@ -202,6 +186,7 @@ impl<'b> Bench<'b> {
             1 => one.clone(),
             threads => DecodePart { threads, timing: tallies.decode.timing() },
         };
+        let core_share = tallies.preprocess.core_share();
         let preprocess = tensor_part(&self.preprocess, &mut tallies.preprocess);
         let timing = tallies.infer.timing();
         let infer = InferPart { batch: self.one.choice.batch, threads: choice.threads, timing };
@@ -239,6 +224,7 @@ impl<'b> Bench<'b> {
             cores,
             rounds: self.rounds,
             seconds: options.time.as_secs_f64(),
+            core_share,
             decode_one_thread: one,
             decode,
             preprocess,

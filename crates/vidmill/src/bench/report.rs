@@ -32,6 +32,9 @@ pub struct Report {
     pub rounds: usize,
     /// For how long each part was measured, all rounds together.
     pub seconds: f64,
+    /// The share of a core that a thread had which never waits: where it is not nearly 1, other programs were running, and what is
+    /// measured is theirs too.
+    pub core_share: f64,
     /// The decoder alone, on one thread.
     pub decode_one_thread: DecodePart,
     /// The decoder alone, on as many threads as a run gives it.

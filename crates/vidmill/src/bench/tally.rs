@@ -75,6 +75,12 @@ impl Tally {
         self.samples.push(time.as_secs_f64() * 1e3);
     }
 
+    /// The share of a core that a part had which never waits: less than 1 where other programs were running.
+    pub fn core_share(&self) -> f64 {
+        let share = |round: &Round| round.cpu / round.wall.max(1e-9);
+        median(self.rounds.iter().map(share).collect()).min(1.0)
+    }
+
     pub fn timing(&mut self) -> Timing {
         let of = |value: fn(&Round) -> f64| median(self.rounds.iter().map(value).collect());
         Timing {
@@ -111,6 +117,7 @@ mod tests {
         }
         let timing = tally.timing();
         assert_eq!((timing.frames, timing.frames_per_second, timing.cpu_ms), (80, 20.0, 25.0));
+        assert!((tally.core_share() - 0.5).abs() < 1e-12);
         assert_eq!(timing.ms, Some(Percentiles { p50: 2.0, p95: 3.0, p99: 3.0 }));
         assert_eq!(Tally::default().timing(), Timing::default());
     }
