@@ -106,26 +106,27 @@ fn tell(args: &BenchArgs, report: &Report) -> ExitStatus {
 }
 
 fn print(report: &Report) {
-    for line in head(report) {
-        show!("{line}");
-    }
-    show!("");
-    show!("{:<22}{:>10}{:>9}{:>9}{:>9}{:>9}", "", "frames/s", "CPU ms", "p50 ms", "p95 ms", "p99 ms");
-    for (name, timing, note) in rows(report) {
-        show!("{}", row(&name, &timing, &note));
-    }
-    show!("");
-    for line in whole(report).into_iter().chain(disturbed(report)) {
-        show!("{line}");
-    }
-    show!("");
-    for line in limit(report) {
-        show!("{line}");
-    }
+    let lines = |about: Vec<(&str, String)>| {
+        about.into_iter().flat_map(|(label, text)| labelled(label, &text)).collect::<Vec<_>>()
+    };
+    let titles = ["", "frames/s", "CPU ms", "p50 ms", "p95 ms", "p99 ms"];
+    let [name, rate, cpu, times @ ..] = titles;
+    let titles = format!("{name:<22}{rate:>10}{cpu:>9}{}", times.map(|title| format!("{title:>9}")).concat());
+    let table = rows(report).into_iter().map(|(name, timing, note)| row(&name, &timing, &note));
+    let table: Vec<String> = std::iter::once(titles).chain(table).collect();
+    let whole = whole(report).into_iter().chain(disturbed(report)).collect();
+    let parts = [lines(head(report)), table, lines(whole), lines(limit(report))];
+    show!("{}", parts.map(|part| part.join("\n")).join("\n\n"));
+}
+
+/// A text with what it is about before it, in lines that are not too long.
+fn labelled(label: &str, text: &str) -> Vec<String> {
+    let lines = wrapped(text, 100).into_iter().enumerate();
+    lines.map(|(n, line)| format!("{:<9}{line}", if n == 0 { label } else { "" })).collect()
 }
 
 /// What is measured.
-fn head(report: &Report) -> Vec<String> {
+fn head(report: &Report) -> Vec<(&'static str, String)> {
     let Report { source, runtime, parallelism, .. } = report;
     let codec = source.codec.as_ref().map(|codec| format!(" {codec}")).unwrap_or_default();
     let format = source.pixel_format.as_ref().map(|format| format!(" {format}")).unwrap_or_default();
@@ -133,24 +134,19 @@ fn head(report: &Report) -> Vec<String> {
     let named = if source.generated { source.name.clone() } else { format!("{} ({shape})", source.name) };
     let workers =
         counted(parallelism.workers, if parallelism.isolated { "worker process" } else { "worker" });
+    let threads = counted(parallelism.threads.max(1), "thread");
+    let measured = [counted(report.rounds, "round"), counted(report.cores, "core")];
     vec![
-        format!("model    {} ({})", report.model.display(), report.task),
-        format!("source   {named}"),
-        format!(
-            "runs on  {} {} {}, {}; {workers} of {}, batch {}",
-            runtime.name,
-            runtime.version,
-            runtime.provider,
-            runtime.precision,
-            counted(parallelism.threads.max(1), "thread"),
-            parallelism.batch
+        ("model", format!("{} ({})", report.model.display(), report.task)),
+        ("source", named),
+        (
+            "runs on",
+            format!(
+                "{} {} {}, {}; {workers} of {threads}, batch {}",
+                runtime.name, runtime.version, runtime.provider, runtime.precision, parallelism.batch
+            ),
         ),
-        format!(
-            "measured {} s a part, in {}, on {}",
-            report.seconds,
-            counted(report.rounds, "round"),
-            counted(report.cores, "core")
-        ),
+        ("measured", format!("each part for {} s, in {}; {}", report.seconds, measured[0], measured[1])),
     ]
 }
 
@@ -197,69 +193,80 @@ fn row(name: &str, timing: &Timing, note: &str) -> String {
 }
 
 /// What else is known of end to end.
-fn whole(report: &Report) -> Vec<String> {
+fn whole(report: &Report) -> Vec<(&'static str, String)> {
     let whole = &report.end_to_end;
-    let mut lines = Vec::new();
+    let mut memory = Vec::new();
+    if let Some(bytes) = whole.peak_memory_bytes {
+        memory.push(format!("{} MiB at most", bytes >> 20));
+    }
+    if whole.worker_peak_memory_bytes > 0 {
+        memory.push(format!("{} MiB in the largest worker process", whole.worker_peak_memory_bytes >> 20));
+    }
     if let (Some(count), Some(bytes)) = (whole.allocations_per_frame, whole.allocated_bytes_per_frame) {
-        lines.push(format!(
-            "memory   {} allocations of {} bytes in all, and {} page faults, a frame (FFmpeg's and the runtime's allocations not counted)",
-            number(count),
-            number(bytes),
-            number(whole.page_faults_per_frame)
+        let kilobytes = number(bytes / 1e3);
+        memory.push(format!(
+            "{} allocations ({kilobytes} kB) a frame outside FFmpeg and the runtime",
+            number(count)
         ));
     }
-    if let Some(bytes) = whole.peak_memory_bytes {
-        let workers = match whole.worker_peak_memory_bytes {
-            0 => String::new(),
-            bytes => format!(", and {} MiB in its largest worker process", bytes >> 20),
-        };
-        lines.push(format!("         {} MiB of physical memory at most{workers}", bytes >> 20));
-    }
-    lines.push(format!(
-        "waiting  the reader for a free slot {:.0} % of the time, the workers for frames {:.0} %",
-        whole.reader_waits * 100.0,
-        whole.workers_wait * 100.0
-    ));
+    memory.push(format!("{} page faults a frame", number(whole.page_faults_per_frame)));
+    let [reader, workers] = [whole.reader_waits, whole.workers_wait].map(|share| share * 100.0);
+    let waiting = format!(
+        "the reader for a free slot {reader:.0} % of its time, the workers for frames {workers:.0} %"
+    );
+    let mut lines = vec![("memory", memory.join("; ")), ("waiting", waiting)];
     if whole.failed > 0 {
-        lines.push(format!("failed   {} frames", whole.failed));
+        lines.push(("failed", counted(usize::try_from(whole.failed).unwrap_or(usize::MAX), "frame")));
     }
     lines
 }
 
 /// What is to be known where the machine was not vidmill's alone.
-fn disturbed(report: &Report) -> Option<String> {
-    let got = report.core_share;
-    let share = got * 100.0;
-    (got < QUIET).then(|| {
-        format!("note     other programs are running: a thread that never waits had {share:.0} % of a core, so measure again without them")
+fn disturbed(report: &Report) -> Option<(&'static str, String)> {
+    let share = report.core_share;
+    (share < QUIET).then(|| {
+        let had = share * 100.0;
+        let text = format!(
+            "other programs are running: a thread that never waits had {had:.0} % of a core; measure again without them"
+        );
+        ("note", text)
     })
 }
 
 /// The limit, and what is to be said of it.
-fn limit(report: &Report) -> Vec<String> {
+fn limit(report: &Report) -> Vec<(&'static str, String)> {
     let Report { limit, cpu_ms, .. } = report;
     let of = if limit.by_device {
         "what the device does of the model alone".to_owned()
     } else {
+        let cores = counted(report.cores, "core");
+        let [sum, decode, preprocess, infer, task] =
+            [limit.cpu_ms, cpu_ms.decode, cpu_ms.preprocess, cpu_ms.infer, cpu_ms.task].map(number);
         format!(
-            "{} / {} ms of CPU a frame (decode {} + preprocess {} + infer {} + task {})",
-            counted(report.cores, "core"),
-            number(limit.cpu_ms),
-            number(cpu_ms.decode),
-            number(cpu_ms.preprocess),
-            number(cpu_ms.infer),
-            number(cpu_ms.task)
+            "{cores} / {sum} ms (decode {decode} + preprocess {preprocess} + infer {infer} + task decode {task})"
         )
     };
+    let (most, reached) = (number(limit.frames_per_second), number(report.end_to_end.frames_per_second));
     vec![
-        format!("limit    {} frames/s = {of}", number(limit.frames_per_second)),
-        format!(
-            "reached  {} frames/s, {:.0} % of the limit",
-            number(report.end_to_end.frames_per_second),
-            limit.share * 100.0
-        ),
-        format!("so       {}", report.advice),
+        ("limit", format!("{most} frames/s = {of}")),
+        ("reached", format!("{reached} frames/s: {:.0} % of the limit", limit.share * 100.0)),
+        ("so", report.advice.clone()),
     ]
+}
+
+/// Lines of at most so many letters, broken between words.
+pub fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// "1 core", "2 cores".
@@ -307,6 +314,15 @@ mod tests {
         assert_eq!(counted(1, "core"), "1 core");
         assert_eq!(counted(2, "worker process"), "2 worker processes");
         assert_eq!(counted(2, "core"), "2 cores");
+    }
+
+    #[test]
+    fn long_texts_are_broken_between_words() {
+        assert_eq!(wrapped("a bb ccc dddd", 6), ["a bb", "ccc", "dddd"]);
+        assert_eq!(wrapped("abcdefgh ij", 4), ["abcdefgh", "ij"]);
+        let lines = labelled("memory", &"word ".repeat(30));
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("memory   word") && lines[1].starts_with("         word"));
     }
 
     #[test]

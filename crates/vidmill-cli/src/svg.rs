@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use vidmill::Percentiles;
 use vidmill::bench::Report;
 
-use crate::bench::{counted, number};
+use crate::bench::{counted, number, wrapped};
 
 const WIDTH: f64 = 920.0;
 const MARGIN: f64 = 32.0;
@@ -253,21 +253,6 @@ fn short(value: f64) -> String {
     format!("{}", (value * 1e6).round() / 1e6)
 }
 
-/// Lines of at most so many letters, broken between words.
-fn wrapped(text: &str, most: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 /// The end of a name that is too long.
 fn shortened(name: &str, most: usize) -> String {
     let count = name.chars().count();
@@ -358,17 +343,16 @@ mod tests {
         let of = |p50, p99| Percentiles { p50, p95: p50, p99 };
         let axis = Axis::over([of(0.4, 0.5), of(20.0, 90.0)].into_iter());
         assert!(axis.at(0.4) > LEFT && axis.at(90.0) < RIGHT && axis.at(0.4) < axis.at(90.0));
-        assert_eq!(axis.ticks(), [1.0, 10.0]);
+        assert_eq!(axis.ticks(), [1.0, 10.0, 100.0]);
         let narrow = Axis::over(std::iter::once(of(5.0, 5.0)));
         assert!(narrow.at(5.0) > LEFT && narrow.at(5.0) < RIGHT);
-        assert_eq!(narrow.ticks(), [5.0]);
+        assert_eq!(narrow.ticks(), [5.0, 10.0]);
         assert!(!Axis::over(std::iter::empty()).ticks().is_empty());
         assert!(Axis::over(std::iter::once(of(0.0, 0.0))).at(0.0).is_finite());
     }
 
     #[test]
-    fn long_texts_are_broken_and_long_names_are_cut() {
-        assert_eq!(wrapped("a bb ccc dddd", 6), ["a bb", "ccc", "dddd"]);
+    fn long_names_and_numbers_are_cut() {
         assert_eq!(shortened("short", 5), "short");
         assert_eq!(shortened("a long name", 5), "\u{2026}name");
         assert_eq!(short(0.1 + 0.2), "0.3");
