@@ -30,6 +30,8 @@ pub enum Command {
     Inspect(Box<InspectArgs>),
     /// Find the fastest way to run a model on this machine, for `vidmill run` to use from then on
     Tune(Box<TuneArgs>),
+    /// Show where the time goes, stage by stage, and how near to the machine's limit a run comes
+    Bench(Box<BenchArgs>),
     /// Show which runtimes, codecs and devices are there, what is missing, and how to get it
     Doctor(DoctorArgs),
 }
@@ -249,8 +251,9 @@ where --device, --threads, --workers and --batch are not given.")]
 pub struct TuneArgs {
     /// The model (.onnx)
     pub model: PathBuf,
-    /// A video like those that it is to be run on: it decides what decoding costs, and which results are compared
-    pub source: String,
+    /// A video like those that it is to be run on: it decides what decoding costs, and which results are compared [default: a clip
+    /// that is generated]
+    pub source: Option<String>,
     /// About how long it may take
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub seconds: Duration,
@@ -266,6 +269,45 @@ pub struct TuneArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  vidmill bench yolov8n.onnx street.mp4
+  vidmill bench yolov8n.onnx --svg where.svg
+  vidmill bench yolov8n.onnx street.mp4 --every 30 --json | jq .limit.share
+
+Nothing else should be running. docs/BENCH.md tells what is measured and how.")]
+pub struct BenchArgs {
+    /// The model, as for `vidmill run`
+    pub model: PathBuf,
+    /// A video, image, folder, glob or list [default: a clip that is generated]
+    pub source: Option<String>,
+    /// How long each part is measured
+    #[arg(long, default_value = "2.5", value_name = "SECONDS", value_parser = seconds)]
+    pub seconds: Duration,
+    /// In how many rounds; medians of them are shown
+    #[arg(long, default_value = "3", value_name = "N", value_parser = rounds)]
+    pub repeat: NonZeroUsize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Save a picture of where the time goes
+    #[arg(long, value_name = "PATH")]
+    pub svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub task: TaskArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub speed: SpeedArgs,
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
+    /// Told that it cannot be
+    #[arg(long, hide = true, value_name = "MODEL")]
+    pub then: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -323,6 +365,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || "write a number of seconds, such as 30 or 0.5".to_owned();
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
     Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+fn rounds(text: &str) -> Result<NonZeroUsize, String> {
+    let rounds = text.parse::<NonZeroUsize>().ok().filter(|rounds| rounds.get() <= 1000);
+    rounds.ok_or_else(|| "write a number from 1 to 1000".to_owned())
 }
 
 /// A number of bytes, with K, M, G or T for powers of 1024.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use vidmill::bench::BenchError;
 use vidmill::pool::StartError;
 use vidmill::sink::SinkError;
 use vidmill::{Manifest, RunError};
@@ -55,6 +56,18 @@ impl ExitStatus {
             | RunError::Tune(_)
             | RunError::Sink(SinkError::UnknownFormat { .. } | SinkError::Directory { .. }) => Self::Usage,
             _ => Self::Failed,
+        }
+    }
+
+    /// Of a measurement that could not be made; `signal` is the last one received, if any.
+    pub fn of_bench_error(error: &BenchError, signal: Option<i32>) -> Self {
+        match (error, signal) {
+            (BenchError::Interrupted | BenchError::Run(RunError::Interrupted), Some(signal)) => {
+                Self::Interrupted(signal)
+            }
+            (BenchError::Run(error), _) => Self::of_error(error),
+            (BenchError::Frames(_) | BenchError::Interrupted | BenchError::Clip(_), _) => Self::Failed,
+            _ => Self::Usage,
         }
     }
 

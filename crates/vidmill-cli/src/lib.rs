@@ -19,7 +19,10 @@ macro_rules! show {
     }};
 }
 
+#[expect(unsafe_code, reason = "an allocator that counts is unsafe to implement")]
+pub mod allocations;
 mod args;
+mod bench;
 mod doctor;
 mod exit_status;
 mod inspect;
@@ -28,6 +31,7 @@ mod progress;
 mod python;
 mod run;
 mod signals;
+mod svg;
 mod tune;
 
 use std::ffi::OsString;
@@ -78,6 +82,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, programs: Option<Programs>
         Command::Run(args) => run::run(&args, &typed, programs),
         Command::Inspect(args) => inspect::inspect(&args, programs.unwrap_or_default()),
         Command::Tune(args) => tune::tune(&args),
+        Command::Bench(args) => bench::bench(&args, &typed, programs),
         Command::Doctor(args) => doctor::doctor(&args, &programs.unwrap_or_default()),
     };
     if show_failed() && status == ExitStatus::Ok { ExitStatus::Failed.into() } else { status.into() }

@@ -8,13 +8,14 @@ use vidmill::image::Size;
 use vidmill::infer::{Cards, LoadOptions, TaskOptions};
 use vidmill::predictor::{parts_of, runs_in_python};
 use vidmill::sample::{Pace, Sampling};
-use vidmill::sink::Format;
+use vidmill::sink::{Format, NOWHERE};
 use vidmill::track::Settings;
 use vidmill::{Isolation, Options, OutputOptions, Then, Tuning};
 
 use crate::Programs;
 use crate::args::{
-    DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, TaskArgs, ThenArgs,
+    BenchArgs, DeviceArgs, FolderFormat, IsolationArgs, OutputArgs, RunArgs, SamplingArgs, SpeedArgs,
+    TaskArgs, ThenArgs, TuneArgs,
 };
 
 /// What is to be run. `programs` are what worker processes run.
@@ -33,16 +34,73 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         output: output(&args.output),
         workers: args.speed.workers.0,
         batch: args.speed.batch.0,
-        isolate: isolation(args, &args.model, programs.clone())?,
+        isolate: isolation(args.isolation, &args.model, other_in_python(args), programs.clone())?,
         then: then(args, programs)?,
         resume: args.output.resume,
-        tuning: match (args.speed.tune, args.speed.no_tune) {
-            (true, _) => Tuning::Find,
-            (false, true) => Tuning::Ignore,
-            (false, false) => Tuning::Use,
-        },
-        command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        tuning: tuning(&args.speed),
+        command: words(typed),
     })
+}
+
+/// A run that is to be measured: as any other, but for where results go.
+///
+/// # Errors
+/// When options do not fit each other.
+pub fn bench(args: &BenchArgs, typed: &[OsString], programs: Option<Programs>) -> Result<Options, String> {
+    let run = measured(&args.model, args.source.as_ref(), &args.sampling, &args.task, &args.device);
+    Ok(Options {
+        load: LoadOptions { threads: args.speed.threads.0.map_or(0, NonZeroUsize::get), ..run.load },
+        workers: args.speed.workers.0,
+        batch: args.speed.batch.0,
+        isolate: isolation(args.isolation, &args.model, false, programs)?,
+        tuning: tuning(&args.speed),
+        command: words(typed),
+        ..run
+    })
+}
+
+/// A run of a model whose settings are to be found.
+pub fn tune(args: &TuneArgs) -> Options {
+    measured(&args.model, args.source.as_ref(), &args.sampling, &args.task, &args.device)
+}
+
+/// A run without outputs, with all that decides over its speed left open.
+fn measured(
+    model: &Path,
+    source: Option<&String>,
+    sampled: &SamplingArgs,
+    task: &TaskArgs,
+    device: &DeviceArgs,
+) -> Options {
+    Options {
+        sources: source.into_iter().cloned().collect(),
+        model: model.to_owned(),
+        card: task.card.clone(),
+        load: load(device, None, Cards::default()),
+        task: self::task(task),
+        track: None,
+        sampling: sampling(sampled),
+        output: OutputOptions { out: NOWHERE.into(), annotate: None, folder_format: Format::Jsonl },
+        workers: None,
+        batch: None,
+        isolate: None,
+        then: None,
+        resume: false,
+        tuning: Tuning::Ignore,
+        command: Vec::new(),
+    }
+}
+
+fn words(typed: &[OsString]) -> Vec<String> {
+    typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
+}
+
+fn tuning(args: &SpeedArgs) -> Tuning {
+    match (args.tune, args.no_tune) {
+        (true, _) => Tuning::Find,
+        (false, true) => Tuning::Ignore,
+        (false, false) => Tuning::Use,
+    }
 }
 
 /// The second model.
@@ -62,7 +120,7 @@ fn then(args: &RunArgs, programs: Option<Programs>) -> Result<Option<Then>, Stri
         classes: names(then_classes),
         workers: args.speed.workers.0,
         batch: then_batch.0,
-        isolate: isolation(args, model, programs)?,
+        isolate: isolation(args.isolation, model, other_in_python(args), programs)?,
     }))
 }
 
@@ -82,13 +140,21 @@ pub fn check_model(model: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether and how workers are processes. Those that run Python always are.
-fn isolation(args: &RunArgs, model: &Path, programs: Option<Programs>) -> Result<Option<Isolation>, String> {
+/// Whether one of the models runs in Python.
+fn other_in_python(args: &RunArgs) -> bool {
+    std::iter::once(&args.model).chain(&args.then.then).any(|model| runs_in_python(model))
+}
+
+/// Whether and how workers are processes. Those that run Python always are. Options may be about the `other` model, if that does.
+fn isolation(
+    args: IsolationArgs,
+    model: &Path,
+    other: bool,
+    programs: Option<Programs>,
+) -> Result<Option<Isolation>, String> {
     check_model(model)?;
     let in_python = runs_in_python(model);
-    // One of two models may be what they are about.
-    let other = std::iter::once(&args.model).chain(&args.then.then).any(|model| runs_in_python(model));
-    let IsolationArgs { isolate, timeout, worker_memory, recycle } = args.isolation;
+    let IsolationArgs { isolate, timeout, worker_memory, recycle } = args;
     if !in_python && !isolate {
         let given = [
             ("--timeout", timeout.is_some()),
@@ -138,7 +204,7 @@ fn track(args: &RunArgs) -> Result<Option<Settings>, String> {
     args.track.as_deref().map(Settings::of).transpose().map_err(|error| error.to_string())
 }
 
-pub fn sampling(args: &SamplingArgs) -> Sampling {
+fn sampling(args: &SamplingArgs) -> Sampling {
     let pace = match (args.every, args.fps) {
         (Some(n), _) => Pace::Every(n),
         (None, Some(rate)) => Pace::Rate(rate),

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use vidmill::infer::{Cards, Precision};
-use vidmill::sink::{Format, NOWHERE};
+use vidmill::infer::Precision;
 use vidmill::tune::{Agreement, Machine, Report, Request, Setting, Trial, Tuned, devices, find_or_tune};
-use vidmill::{Options, OutputOptions, RunError, Stop, Tuning};
+use vidmill::{Options, RunError, Stop, Tuning};
 
 use crate::args::{DeviceArgs, RunArgs, TuneArgs};
 use crate::exit_status::ExitStatus;
@@ -86,23 +85,7 @@ fn begin(run: &Options, budget: Duration) -> String {
 }
 
 fn request(args: &TuneArgs) -> Request {
-    let run = Options {
-        sources: vec![args.source.clone()],
-        model: args.model.clone(),
-        card: args.task.card.clone(),
-        load: plan::load(&args.device, None, Cards::default()),
-        task: plan::task(&args.task),
-        track: None,
-        sampling: plan::sampling(&args.sampling),
-        output: OutputOptions { out: NOWHERE.into(), annotate: None, folder_format: Format::Jsonl },
-        workers: None,
-        batch: None,
-        isolate: None,
-        then: None,
-        resume: false,
-        tuning: Tuning::Ignore,
-        command: Vec::new(),
-    };
+    let run = plan::tune(args);
     Request { devices: devices(&run.load), precisions: precisions(&args.device), budget: args.seconds, run }
 }
 

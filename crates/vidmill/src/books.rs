@@ -277,14 +277,14 @@ impl Books {
         if let Some((following, tracker)) = self.following.as_ref().zip(self.now.tracker.as_mut()) {
             self.meter.clocks.time(Stage::Track, || following.follow(tracker, &mut outcome));
         }
-        let crate::worker::Head { source, frame, pts, time } = item.head;
+        let crate::worker::Head { source, frame, pts, time, decoded } = item.head;
         let record = Record { source, frame, pts, time, outcome };
         self.outputs.write(&record, item.frame.as_ref())?;
         self.settled.settle(&record.outcome);
         self.now.note(&record);
         self.saved.is_behind = true;
         self.manifest.note_failures(FailureEntry::of(&record, self.now.source));
-        self.progress.settled(!matches!(record.outcome, Outcome::Ok(_)));
+        self.progress.settled(!matches!(record.outcome, Outcome::Ok(_)), decoded.elapsed());
         Ok(())
     }
 

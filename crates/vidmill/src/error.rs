@@ -79,6 +79,9 @@ pub enum RunError {
     /// A run that cannot go on where another stopped.
     #[error(transparent)]
     Resume(#[from] ResumeError),
+    /// No clip could be generated.
+    #[error("cannot generate a clip to measure on: {0}; give a video as SOURCE")]
+    Clip(String),
     /// A model or source that cannot be tuned.
     #[error("cannot tune: {0}")]
     Tune(String),

@@ -1,6 +1,7 @@
 //! The first half of the pipeline: source -> decode -> sample -> preprocess -> slot.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use vidmill_image::{Geometry, Preprocess, TensorSpec};
@@ -367,6 +368,7 @@ impl Head {
             frame: head.index,
             pts: head.timestamp.map(|t| t.pts),
             time: head.timestamp.map(|t| t.seconds()),
+            decoded: Instant::now(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! written to the sinks; annotated video; and the [`Manifest`] with the ledger. [`run()`] tells the whole story.
 
 mod annotate;
+pub mod bench;
 mod books;
 mod cascade;
 mod checkpoint;
@@ -11,6 +12,7 @@ mod engine;
 mod error;
 mod feed;
 mod fill;
+mod latency;
 mod ledger;
 mod loaded;
 mod manifest;
@@ -35,6 +37,7 @@ pub use books::named;
 pub use checkpoint::{Checkpoint, Mark};
 pub use engine::{describe_foreign, serve_foreign, serve_worker};
 pub use error::RunError;
+pub use latency::Percentiles;
 pub use ledger::{Imbalance, Ledger};
 pub use manifest::{
     FailureEntry, Manifest, ModelEntry, Parallelism, SourceEntry, ThenEntry, Versions, WorkerProcesses,

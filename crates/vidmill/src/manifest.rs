@@ -8,6 +8,7 @@ use vidmill_infer::{Card, Description, ModelInfo, RuntimeInfo, TaskPlan};
 use vidmill_video::{Damage, Probe};
 
 use crate::checkpoint::Checkpoint;
+use crate::latency::Percentiles;
 use crate::ledger::Ledger;
 use crate::record::{Outcome, Record};
 use crate::resume::{self, Resumed, Start};
@@ -46,6 +47,8 @@ pub struct Manifest {
     pub cpu_seconds: f64,
     /// Seconds per stage, summed over threads.
     pub stage_seconds: StageSeconds,
+    /// From when a frame was decoded to when its record was written; null where there is no record yet.
+    pub latency_ms: Option<Percentiles>,
     /// Most physical memory that this process ever held, in bytes; null where the system does not tell.
     pub peak_memory_bytes: Option<u64>,
     /// What worker processes took.
@@ -264,6 +267,7 @@ impl Manifest {
             wall_seconds: 0.0,
             cpu_seconds: 0.0,
             stage_seconds: StageSeconds::default(),
+            latency_ms: None,
             peak_memory_bytes: None,
             worker_processes: WorkerProcesses::default(),
             complete: false,

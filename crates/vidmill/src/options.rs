@@ -59,6 +59,8 @@ pub enum Tuning {
     Use,
     /// If there is nothing, it is found first, on the first source, which takes a minute.
     Find,
+    /// It is in the options already.
+    Done,
 }
 
 /// The second model of a cascade. It sees the detections of the first, each cut out of its frame.

@@ -2,23 +2,34 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::latency::Latency;
 
 /// Asks a run to stop: no more frames are taken, what is in flight is finished, outputs are closed validly.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    own: Arc<AtomicBool>,
+    /// What this is a part of.
+    whole: Option<Arc<Stop>>,
+}
 
 impl Stop {
     /// Asks. May be called from any thread, any number of times.
     pub fn ask(&self) {
-        self.0.store(true, Relaxed);
+        self.own.store(true, Relaxed);
     }
     /// Whether someone asked.
     pub fn is_asked(&self) -> bool {
-        self.0.load(Relaxed)
+        self.own.load(Relaxed) || self.whole.as_ref().is_some_and(|whole| whole.is_asked())
     }
     /// The flag itself, for a signal handler to set.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.own)
+    }
+    /// Another that is asked whenever this one is, and can be asked alone.
+    pub fn part(&self) -> Self {
+        Self { own: Arc::default(), whole: Some(Arc::new(self.clone())) }
     }
 }
 
@@ -29,6 +40,7 @@ pub struct Progress {
     settled: AtomicU64,
     failed: AtomicU64,
     expected: AtomicU64,
+    latency: Latency,
     source: Mutex<String>,
 }
 
@@ -69,8 +81,14 @@ impl Progress {
     pub(crate) fn decoded(&self) {
         self.decoded.fetch_add(1, Relaxed);
     }
-    pub(crate) fn settled(&self, failed: bool) {
+    /// A frame has its record, so long after it was decoded.
+    pub(crate) fn settled(&self, failed: bool, latency: Duration) {
         self.settled.fetch_add(1, Relaxed);
         self.failed.fetch_add(u64::from(failed), Relaxed);
+        self.latency.add(latency);
+    }
+    /// How long frames took from being decoded to having their record.
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.latency
     }
 }

@@ -88,7 +88,7 @@ fn run_tapped(
     let class = predictor::parts_of(&options.model).1;
     let track = options.track.clone();
     let mut manifest = Manifest::begun(&options.command, class, model, &plan, track, choice, key);
-    manifest.tuned = options.tuning != Tuning::Ignore;
+    manifest.tuned = options.tuning == Tuning::Done;
     manifest.then = second.as_ref().map(Second::entry);
     if resumed.is_finished {
         outputs.clear()?;
@@ -100,7 +100,8 @@ fn run_tapped(
     let window = choice.window() + second.as_ref().map_or(0, |second| second.loaded.choice.under_way());
     let (line, line_end) = line(window);
     let usages = [loaded.engine.usage(), second.as_ref().and_then(|second| second.loaded.engine.usage())];
-    let meter = Meter { begin, clocks: Arc::clone(&clocks), workers: usages.into_iter().flatten().collect() };
+    let workers = usages.into_iter().flatten().collect();
+    let meter = Meter { begin, clocks: Arc::clone(&clocks), progress: Arc::clone(progress), workers };
     let second_plan = second.as_ref().map(|second| Arc::clone(&second.loaded.plan));
     let draws = outputs.wants_frames();
     let keep_frames = draws || second.is_some();

@@ -7,12 +7,14 @@ use rustix::time::{ClockId, clock_gettime};
 use vidmill_pool::Usage;
 
 use crate::manifest::{Manifest, WorkerProcesses};
+use crate::progress::Progress;
 use crate::stage::Clocks;
 
 /// Everything that is measured of a run.
 pub(crate) struct Meter {
     pub begin: Instant,
     pub clocks: Arc<Clocks>,
+    pub progress: Arc<Progress>,
     /// What worker processes used; filled in as they end.
     pub workers: Vec<Arc<Mutex<Usage>>>,
 }
@@ -32,13 +34,23 @@ impl Meter {
         manifest.wall_seconds = self.begin.elapsed().as_secs_f64();
         manifest.cpu_seconds = self::cpu_seconds() + cpu_seconds;
         manifest.stage_seconds = self.clocks.seconds();
+        manifest.latency_ms = self.progress.latency().counts().percentiles();
         manifest.peak_memory_bytes = vidmill_pool::peak_memory(std::process::id());
     }
 }
 
 /// CPU seconds of all threads since the process began.
 pub(crate) fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    seconds(ClockId::ProcessCPUTime)
+}
+
+/// The same of this thread alone.
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Head {
     pub frame: u64,
     pub pts: Option<i64>,
     pub time: Option<f64>,
+    /// When it had been decoded.
+    pub decoded: Instant,
 }
 
 /// A frame with its place in the order of everything that is reported.

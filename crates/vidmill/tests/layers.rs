@@ -58,6 +58,8 @@ fn unsafe_stays_where_it_is_allowed() {
         "vidmill-video/src/ffi/",
         "vidmill-image/src/kernel/",
         "vidmill-image/tests/no_allocation.rs",
+        // An allocator that counts, for `vidmill bench`.
+        "vidmill-cli/src/allocations.rs",
         "vidmill-infer/src/runtime/onnxruntime/",
         "vidmill-pool/src/memory.rs",
         "vidmill-pool/src/signals.rs",

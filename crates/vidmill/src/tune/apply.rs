@@ -20,7 +20,7 @@ const BUDGET: Duration = Duration::from_secs(60);
 /// vidmill's to choose, and the precision must be, or be the one that was found best.
 pub(crate) fn applied<'o>(options: &'o Options, stop: &Stop) -> Result<Cow<'o, Options>, RunError> {
     let kept = match options.tuning {
-        Tuning::Ignore => return Ok(Cow::Borrowed(options)),
+        Tuning::Ignore | Tuning::Done => return Ok(Cow::Borrowed(options)),
         _ if !is_open(options) => None,
         Tuning::Use => Tuned::find(&options.model),
         Tuning::Find => Some(find_or_tune(options, &[Precision::Auto], BUDGET, stop, &mut |_| {})?),
@@ -31,7 +31,7 @@ pub(crate) fn applied<'o>(options: &'o Options, stop: &Stop) -> Result<Cow<'o, O
         if asked == Precision::Auto || asked == best.setting.precision {
             check_runtime(&best.runtime, best.setting.device, options)?;
             best.setting.put_into(&mut applied);
-            applied.tuning = Tuning::Use;
+            applied.tuning = Tuning::Done;
         }
     }
     Ok(Cow::Owned(applied))

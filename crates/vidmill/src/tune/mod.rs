@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use vidmill_infer::{Cards, Device, LoadOptions, Model, Precision, TaskPlan};
 
+use crate::bench::clip::{self, Clip};
 use crate::error::RunError;
 use crate::options::Options;
 use crate::progress::Stop;
@@ -39,7 +40,8 @@ use search::Search;
 /// What is to be tuned.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The run that is to be fast. Its sources are what settings are measured on; its outputs are not touched.
+    /// The run that is to be fast. Its sources are what settings are measured on, a generated clip where there are none; its outputs
+    /// are not touched.
     pub run: Options,
     /// Where the model may run. See [`devices`].
     pub devices: Vec<Device>,
@@ -150,12 +152,15 @@ pub fn tune(request: &Request, stop: &Stop, tell: &mut dyn FnMut(&Trial)) -> Res
         )));
     }
     let begin = Instant::now();
-    let bench = Bench::prepare(request, stop)?;
+    let clip = request.run.sources.is_empty().then(|| Clip::generate(stop)).transpose()?;
+    let mut run = request.run.clone();
+    run.sources.extend(clip.as_ref().map(Clip::path));
+    let bench = Bench::prepare(run, stop)?;
     let mut search = Search::new(&bench, begin + request.budget, stop, tell);
     search.run(request)?;
     let (trials, best, cut_short) = search.end();
     let report = Report {
-        sources: request.run.sources.clone(),
+        sources: if clip.is_some() { vec![clip::WHAT.to_owned()] } else { request.run.sources.clone() },
         samples: bench.samples.len(),
         trials,
         best,
@@ -179,8 +184,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn prepare(request: &Request, stop: &Stop) -> Result<Self, RunError> {
-        let run = request.run.clone();
+    fn prepare(run: Options, stop: &Stop) -> Result<Self, RunError> {
         let cards = Cards::find(&run.model, run.card.as_deref())?;
         let own = LoadOptions { precision: Precision::Auto, threads: 1, cards, ..run.load.clone() };
         let (plan, usual, model_sha256) = {
