@@ -59,6 +59,7 @@ fn unsafe_stays_where_it_is_allowed() {
         "vidmill-image/src/kernel/",
         "vidmill-image/tests/no_allocation.rs",
         "vidmill-infer/src/runtime/onnxruntime/",
+        "vidmill-infer/src/runtime/openvino/",
         "vidmill-pool/src/memory.rs",
         "vidmill-pool/src/signals.rs",
         "vidmill-python/src/buffer.rs",

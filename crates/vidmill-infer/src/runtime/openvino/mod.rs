@@ -83,7 +83,10 @@ impl Runtime {
             path: found.path.clone(),
             reason,
         })?;
-        let capabilities = capabilities.split_whitespace().map(str::to_owned).collect();
+        // Among them are abilities of other kinds, such as EXPORT_IMPORT.
+        let is_arithmetic = |name: &&str| ["FP", "BF", "INT"].iter().any(|begin| name.starts_with(begin));
+        let capabilities =
+            capabilities.split_whitespace().filter(is_arithmetic).map(str::to_owned).collect();
         tracing::debug!(library = %found.path.display(), version = found.version, how = found.how, "runtime loaded");
         Ok(Self { found, core, capabilities })
     }

@@ -58,6 +58,10 @@ pub(in crate::runtime) fn open(
         threads: options.threads,
         streams: options.sessions.max(1),
     };
+    if summary.outputs.is_empty() {
+        // The library would try its readers of other formats, some of which write to standard error.
+        return Err(flawed("it is no ONNX file, or a damaged one".to_owned()));
+    }
     let model = read(runtime, path).map_err(flawed)?;
     let first = recipe.compile(runtime, &model).map_err(flawed)?;
     let ran = first.compiled.property(PRECISION).map_err(flawed)?;
@@ -167,9 +171,6 @@ fn unavailable(asked: Precision, reason: String) -> Error {
 
 /// What the file says, completed by the sizes that the library infers.
 fn about(summary: &Summary, compiled: &Compiled) -> Result<About, String> {
-    if summary.outputs.is_empty() {
-        return Err("it is no ONNX file: with --device openvino, vidmill runs these only".to_owned());
-    }
     let inferred = compiled.output_shapes()?;
     let (inputs, outputs) = (summary.inputs.len(), summary.outputs.len());
     let (found_inputs, found_outputs) = (compiled.input_count()?, inferred.len());
