@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use vidmill_image::MaskError;
 
+use crate::runtime::Names;
+
 /// A model, a runtime or a choice that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,33 +17,19 @@ pub enum Error {
     Choice { what: &'static str, given: String, choices: String },
     /// No usable library of a runtime.
     #[error(
-        "{runtime}'s library was not found; install it by\n  {install}\nor set {variable} to the path of {file}; looked in:\n  {}{}",
-        .searched.join("\n  "), rejected_text(.rejected)
+        "{}'s library was not found; install it by\n  {}\nor set {} to the path of {}.so; looked in:\n  {}{}",
+        .library.runtime, .library.install, .library.variable, .library.stem, .searched.join("\n  "), rejected_text(.rejected)
     )]
-    RuntimeMissing {
-        runtime: &'static str,
-        file: String,
-        searched: Vec<String>,
-        rejected: Vec<String>,
-        install: &'static str,
-        variable: &'static str,
-    },
+    RuntimeMissing { library: &'static Names, searched: Vec<String>, rejected: Vec<String> },
     /// A named library file that does not serve.
     #[error("cannot use {path} ({how}) as {runtime}'s library: {reason}", path = .path.display())]
     RuntimeFile { runtime: &'static str, path: PathBuf, how: String, reason: String },
     /// A library older than what this build calls.
     #[error(
         "{runtime} {found} in {path} ({how}) is too old: {needed} or newer is needed; install one by\n  {install}",
-        path = .path.display()
+        path = .path.display(), runtime = .library.runtime, install = .library.install
     )]
-    RuntimeTooOld {
-        runtime: &'static str,
-        path: PathBuf,
-        how: String,
-        found: String,
-        needed: String,
-        install: &'static str,
-    },
+    RuntimeTooOld { library: &'static Names, path: PathBuf, how: String, found: String, needed: String },
     /// A process has one library of a runtime; another one was asked for later.
     #[error("{runtime} is already loaded from {}; {} cannot be loaded beside it", .loaded.display(), .asked.display())]
     RuntimeLoaded { runtime: &'static str, loaded: PathBuf, asked: PathBuf },

@@ -580,6 +580,43 @@ mod tests {
         assert!(summary.external.is_empty());
     }
 
+    /// A value of this element type and these dimensions: a size, or a name.
+    fn value(name: &str, element: u8, dims: &[Result<u8, &str>]) -> Vec<u8> {
+        let dim = |dim: &Result<u8, &str>| match dim {
+            Ok(size) => field(1, &[1 << 3, *size]),
+            Err(name) => field(1, &field(2, name.as_bytes())),
+        };
+        let shape = field(2, &dims.iter().flat_map(dim).collect::<Vec<u8>>());
+        let tensor = field(1, &[vec![1 << 3, element], shape].concat());
+        [field(1, name.as_bytes()), field(2, &tensor)].concat()
+    }
+
+    #[test]
+    fn what_goes_in_and_comes_out_is_read() {
+        let graph = [
+            field(11, &value("images", 1, &[Err("batch"), Ok(3), Err(""), Ok(4)])),
+            field(11, &value("w", 1, &[Ok(7)])),
+            field(5, &[field(8, b"w"), vec![1 << 3, 7, 2 << 3, 1]].concat()),
+            field(12, &value("boxes", 7, &[Err("batch"), Err("n")])),
+            field(12, &field(1, b"untold")),
+        ];
+        let opset =
+            |domain: &[u8], version: u8| field(8, &[field(1, domain), vec![2 << 3, version]].concat());
+        let entry = field(14, &[field(1, b"names"), field(2, "ü".as_bytes())].concat());
+        let model =
+            [field(2, b"maker"), field(7, &graph.concat()), opset(b"com.x", 3), opset(b"", 17), entry];
+        let summary = summary_of(&model.concat()).unwrap();
+        assert_eq!((summary.producer.as_str(), summary.opset), ("maker", Some(17)));
+        assert_eq!(summary.metadata["names"], "ü");
+        let inputs: Vec<String> = summary.inputs.iter().map(TensorInfo::to_string).collect();
+        assert_eq!(inputs, ["'images' f32 [batch, 3, ?, 4]"]);
+        let [boxes, untold] = summary.outputs.try_into().unwrap();
+        assert_eq!(boxes.clone().info(None).to_string(), "'boxes' i64 [batch, n]");
+        assert_eq!(boxes.info(Some(&[None, Some(4)])).to_string(), "'boxes' i64 [batch, 4]");
+        assert_eq!(untold.clone().info(None).to_string(), "'untold' other []");
+        assert_eq!(untold.info(Some(&[None, Some(2)])).to_string(), "'untold' other [?, 2]");
+    }
+
     #[test]
     fn external_data_is_found_wherever_it_is_named() {
         let initializers = [

@@ -13,19 +13,27 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// A library to search for.
+/// What a runtime's library is called.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub struct Names {
     /// The runtime's name for people.
     pub runtime: &'static str,
     /// What file names begin with, such as `libonnxruntime`; the ending and a version follow.
     pub stem: &'static str,
-    /// Where Python's package has it, below `site-packages`.
-    pub package: &'static str,
-    /// The variables that name it; the first is vidmill's own.
-    pub variables: &'static [&'static str],
+    /// vidmill's own variable that names it.
+    pub variable: &'static str,
     /// The command that installs it where it is found.
     pub install: &'static str,
+}
+
+/// A library to search for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub names: Names,
+    /// Where Python's package has it, below `site-packages`.
+    pub package: &'static str,
+    /// Another variable that names it.
+    pub other_variable: Option<&'static str>,
     /// The oldest version that serves.
     pub needed: fn() -> String,
     /// Whether this version serves.
@@ -72,11 +80,12 @@ impl Wanted {
     /// # Errors
     /// [`Error::RuntimeFile`] or [`Error::RuntimeTooOld`] for a library that was named; [`Error::RuntimeMissing`], with all
     /// places that were searched and the command that installs one, when there is none.
-    pub(crate) fn find(&self, explicit: Option<&Path>) -> Result<Found, Error> {
-        self.find_in(&Surroundings::of_this_process(explicit, self.variables))
+    pub(crate) fn find(&'static self, explicit: Option<&Path>) -> Result<Found, Error> {
+        let variables = std::iter::once(self.names.variable).chain(self.other_variable);
+        self.find_in(&Surroundings::of_this_process(explicit, variables))
     }
 
-    fn find_in(&self, surroundings: &Surroundings) -> Result<Found, Error> {
+    fn find_in(&'static self, surroundings: &Surroundings) -> Result<Found, Error> {
         if let Some((how, path)) = surroundings.named.first() {
             return self.named(path, how);
         }
@@ -97,20 +106,13 @@ impl Wanted {
             }
             searched.push(format!("{} ({how})", dir.display()));
         }
-        Err(Error::RuntimeMissing {
-            runtime: self.runtime,
-            file: format!("{}.so", self.stem),
-            searched,
-            rejected,
-            install: self.install,
-            variable: self.variables[0],
-        })
+        Err(Error::RuntimeMissing { library: &self.names, searched, rejected })
     }
 
     /// A file, or a directory that holds it, that somebody named.
-    fn named(&self, path: &Path, how: &str) -> Result<Found, Error> {
+    fn named(&'static self, path: &Path, how: &str) -> Result<Found, Error> {
         let unusable = |reason: String| Error::RuntimeFile {
-            runtime: self.runtime,
+            runtime: self.names.runtime,
             path: path.to_owned(),
             how: how.to_owned(),
             reason,
@@ -119,19 +121,18 @@ impl Wanted {
             self.libraries(path)
                 .into_iter()
                 .next()
-                .ok_or_else(|| unusable(format!("the directory holds no {}.so", self.stem)))?
+                .ok_or_else(|| unusable(format!("the directory holds no {}.so", self.names.stem)))?
         } else {
             path.to_owned()
         };
         let version = (self.probe)(&file).map_err(unusable)?;
         if !(self.is_new_enough)(&version) {
             return Err(Error::RuntimeTooOld {
-                runtime: self.runtime,
+                library: &self.names,
                 path: file,
                 how: how.to_owned(),
                 found: version,
                 needed: (self.needed)(),
-                install: self.install,
             });
         }
         Ok(Found { path: file, version, how: how.to_owned() })
@@ -151,7 +152,7 @@ impl Wanted {
 
     /// The numbers in `libonnxruntime.so.1.32.0` or `libonnxruntime.1.32.0.dylib`; none for other files.
     pub(super) fn file_version(&self, name: &str) -> Option<Vec<u64>> {
-        let rest = name.strip_prefix(self.stem)?.strip_prefix('.')?;
+        let rest = name.strip_prefix(self.names.stem)?.strip_prefix('.')?;
         let numbers = match rest.strip_prefix("so") {
             Some(numbers) => numbers,
             None => rest.strip_suffix("dylib")?,
@@ -172,7 +173,7 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn of_this_process(explicit: Option<&Path>, variables: &[&str]) -> Self {
+    fn of_this_process(explicit: Option<&Path>, variables: impl Iterator<Item = &'static str>) -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let path = |name: &str| variable(name).map(PathBuf::from);
         let mut named: Vec<(String, PathBuf)> =
@@ -359,7 +360,9 @@ mod tests {
             ..nowhere()
         };
         let message = WANTED.find_in(&surroundings).unwrap_err().to_string();
-        for part in ["/nonexistent/a/b/.venv", "/nonexistent/usr/lib", WANTED.install, WANTED.variables[0]] {
+        for part in
+            ["/nonexistent/a/b/.venv", "/nonexistent/usr/lib", WANTED.names.install, WANTED.names.variable]
+        {
             assert!(message.contains(part), "{part} is missing in: {message}");
         }
     }

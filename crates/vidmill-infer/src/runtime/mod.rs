@@ -17,7 +17,7 @@ use crate::onnx::Summary;
 use crate::side::SideInput;
 use crate::{Device, Error, LoadOptions, TensorInfo, TensorPredictor};
 
-pub use find::Found;
+pub use find::{Found, Names};
 
 /// What an engine has made of a model's file.
 pub(crate) struct Opened {

@@ -2,6 +2,7 @@
 //! tests on each runtime.
 
 #![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses a part")]
+#![allow(clippy::print_stdout, reason = "tools/run_tests.py counts what says that it is skipped")]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,8 +31,8 @@ pub(crate) use on_every_runtime;
 pub fn has_openvino(test: &str) -> bool {
     match openvino::load(None) {
         Ok(_) => true,
-        Err(Error::RuntimeMissing { install, .. }) => {
-            println!("skipped: {test}: OpenVINO is missing ({install})");
+        Err(Error::RuntimeMissing { library, .. }) => {
+            println!("skipped: {test}: OpenVINO is missing ({})", library.install);
             false
         }
         Err(error) => panic!("{error}"),

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::find::{Found, Wanted};
+use super::find::{Found, Names, Wanted};
 use crate::Error;
 
 pub(super) use session::open;
@@ -25,12 +25,15 @@ pub(super) use session::open;
 /// The command that installs the library where it is found.
 pub const INSTALL: &str = "python3 -m venv .venv && .venv/bin/pip install onnxruntime==1.32.0";
 
-pub(super) const WANTED: Wanted = Wanted {
-    runtime: "ONNX Runtime",
-    stem: "libonnxruntime",
+pub(super) static WANTED: Wanted = Wanted {
+    names: Names {
+        runtime: "ONNX Runtime",
+        stem: "libonnxruntime",
+        variable: "VIDMILL_ONNXRUNTIME",
+        install: INSTALL,
+    },
     package: "onnxruntime/capi",
-    variables: &["VIDMILL_ONNXRUNTIME", "ORT_DYLIB_PATH"],
-    install: INSTALL,
+    other_variable: Some("ORT_DYLIB_PATH"),
     needed: library::needed_version,
     is_new_enough: library::is_new_enough,
     probe: library::probe,
@@ -64,7 +67,7 @@ impl Runtime {
         static STARTING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = RUNTIME.get() {
-            return runtime.found.check_is(WANTED.runtime, explicit).map(|()| runtime);
+            return runtime.found.check_is(WANTED.names.runtime, explicit).map(|()| runtime);
         }
         let found = WANTED.find(explicit)?;
         let runtime = Self::start(found)?;
@@ -73,7 +76,7 @@ impl Runtime {
 
     fn start(found: Found) -> Result<Self, Error> {
         let failed = |reason: String| Error::RuntimeStart {
-            runtime: WANTED.runtime,
+            runtime: WANTED.names.runtime,
             path: found.path.clone(),
             reason,
         };

@@ -12,7 +12,7 @@ mod predictor;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::find::{Found, Wanted};
+use super::find::{Found, Names, Wanted};
 use crate::Error;
 use handles::Core;
 
@@ -22,11 +22,14 @@ pub(super) use open::open;
 pub const INSTALL: &str = "python3 -m venv .venv && .venv/bin/pip install openvino==2026.4.1";
 
 static WANTED: Wanted = Wanted {
-    runtime: "OpenVINO",
-    stem: "libopenvino_c",
+    names: Names {
+        runtime: "OpenVINO",
+        stem: "libopenvino_c",
+        variable: "VIDMILL_OPENVINO",
+        install: INSTALL,
+    },
     package: "openvino/libs",
-    variables: &["VIDMILL_OPENVINO"],
-    install: INSTALL,
+    other_variable: None,
     needed: || format!("{}.{}", NEEDED.0, NEEDED.1),
     is_new_enough,
     probe: api::probe,
@@ -66,7 +69,7 @@ impl Runtime {
         static STARTING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = RUNTIME.get() {
-            return runtime.found.check_is(WANTED.runtime, explicit).map(|()| runtime);
+            return runtime.found.check_is(WANTED.names.runtime, explicit).map(|()| runtime);
         }
         let runtime = Self::start(WANTED.find(explicit)?)?;
         Ok(RUNTIME.get_or_init(|| runtime))
@@ -79,14 +82,13 @@ impl Runtime {
             Ok((core, capabilities))
         });
         let (core, capabilities) = started.map_err(|reason| Error::RuntimeStart {
-            runtime: WANTED.runtime,
+            runtime: WANTED.names.runtime,
             path: found.path.clone(),
             reason,
         })?;
         // Among them are abilities of other kinds, such as EXPORT_IMPORT.
         let is_arithmetic = |name: &&str| ["FP", "BF", "INT"].iter().any(|begin| name.starts_with(begin));
-        let capabilities =
-            capabilities.split_whitespace().filter(is_arithmetic).map(str::to_owned).collect();
+        let capabilities = capabilities.split_whitespace().filter(is_arithmetic).map(str::to_owned).collect();
         tracing::debug!(library = %found.path.display(), version = found.version, how = found.how, "runtime loaded");
         Ok(Self { found, core, capabilities })
     }
