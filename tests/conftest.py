@@ -1,6 +1,7 @@
 """What all tests of the command share: the command itself, clips, models and a way to run it."""
 
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -99,6 +100,15 @@ def detect(vidmill, tmp_path):
         return support.Run(path, done)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def openvino(vidmill):
+    """What `vidmill doctor` tells of OpenVINO; tests are skipped where it is missing."""
+    found = json.loads(vidmill("doctor", "--json").out)["openvino"]
+    if found["version"] is None:
+        pytest.skip("OpenVINO is missing: the command finds no libopenvino_c.so (requirements/test.txt has the wheel)")
+    return found
 
 
 @pytest.fixture(scope="session")

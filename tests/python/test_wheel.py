@@ -64,7 +64,7 @@ def anywhere(clips, models, tmp_path, monkeypatch):
     """Another folder, and an environment that does not lead back here."""
     (tmp_path / "clip.mp4").symlink_to(clips / "h264.mp4")
     (tmp_path / "tiny.onnx").symlink_to(models / "yolov8.onnx")
-    for name in ("VIRTUAL_ENV", "VIDMILL_ONNXRUNTIME", "ORT_DYLIB_PATH", "PYTHONPATH", "PYTHONHOME"):
+    for name in ("VIRTUAL_ENV", "VIDMILL_ONNXRUNTIME", "VIDMILL_OPENVINO", "ORT_DYLIB_PATH", "PYTHONPATH", "PYTHONHOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -94,11 +94,12 @@ def test_its_metadata_say_what_it_needs(wheel):
     assert metadata["Name"] == "vidmill" and metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT OR Apache-2.0"
     assert sorted(licences) == sorted((support.ROOT / name).read_bytes() for name in ("LICENSE-MIT", "LICENSE-APACHE"))
-    assert sorted(metadata.get_all("Provides-Extra")) == ["cpu", "gpu", "torch"]
+    assert sorted(metadata.get_all("Provides-Extra")) == ["cpu", "gpu", "openvino", "torch"]
     assert metadata.get_all("Requires-Dist") == [
         "numpy>=1.26",
         "onnxruntime>=1.24 ; extra == 'cpu'",
         "onnxruntime-gpu>=1.24 ; extra == 'gpu'",
+        "openvino>=2025.1 ; extra == 'openvino'",
         "torch>=2.4 ; extra == 'torch'",
     ]
     assert tags["Tag"].startswith("cp311-abi3-linux_") and tags["Root-Is-Purelib"] == "false"

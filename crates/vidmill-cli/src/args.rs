@@ -185,6 +185,9 @@ pub struct DeviceArgs {
     /// ONNX Runtime's shared library, where it is not to be searched for (or VIDMILL_ONNXRUNTIME)
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
+    /// The same of OpenVINO (or VIDMILL_OPENVINO)
+    #[arg(long, value_name = "PATH")]
+    pub openvino: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -315,6 +318,9 @@ pub struct DoctorArgs {
     /// ONNX Runtime's shared library, where it is not to be searched for (or VIDMILL_ONNXRUNTIME)
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
+    /// The same of OpenVINO (or VIDMILL_OPENVINO)
+    #[arg(long, value_name = "PATH")]
+    pub openvino: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use vidmill::infer::runtime::onnxruntime;
+use vidmill::infer::Error;
+use vidmill::infer::runtime::{Found, onnxruntime, openvino};
 use vidmill::video;
 
 use crate::Programs;
@@ -19,6 +20,7 @@ struct Report {
     ffmpeg: video::Versions,
     codecs: video::Codecs,
     onnxruntime: Runtime,
+    openvino: OpenVino,
     python: Python,
     /// What is missing for `vidmill run` to work at all.
     problems: Vec<Problem>,
@@ -26,12 +28,44 @@ struct Report {
     limits: Vec<Problem>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Runtime {
+    #[serde(flatten)]
+    library: Library,
+    providers: Vec<String>,
+}
+
+#[derive(Default, Serialize)]
+struct OpenVino {
+    #[serde(flatten)]
+    library: Library,
+    /// What the CPU computes in.
+    capabilities: Vec<String>,
+}
+
+/// A library, if there is one that serves.
+#[derive(Default, Serialize)]
+struct Library {
     version: Option<String>,
     library: Option<String>,
     how: Option<String>,
-    providers: Vec<String>,
+}
+
+impl Library {
+    fn of(found: &Found) -> Self {
+        Self {
+            version: Some(found.version.clone()),
+            library: Some(found.path.display().to_string()),
+            how: Some(found.how.clone()),
+        }
+    }
+
+    fn show(&self, name: &str) {
+        match (&self.version, &self.library, &self.how) {
+            (Some(version), Some(library), Some(how)) => show!("{name:<12} {version}, {library} ({how})"),
+            _ => show!("{name:<12} missing"),
+        }
+    }
 }
 
 /// The Python of models that run in it, and the versions of the packages that matter to them.
@@ -96,17 +130,27 @@ fn examine(args: &DoctorArgs, python: &Path) -> Report {
                 let remedy = "on a machine with an NVIDIA GPU: .venv/bin/pip install onnxruntime-gpu".into();
                 limits.push(Problem { what, remedy });
             }
-            Runtime {
-                version: Some(found.version.clone()),
-                library: Some(found.path.display().to_string()),
-                how: Some(found.how.clone()),
-                providers: providers.to_vec(),
-            }
+            Runtime { library: Library::of(found), providers: providers.to_vec() }
         }
         Err(error) => {
             let what = format!("ONNX Runtime cannot be used: {error}");
             problems.push(Problem { what, remedy: onnxruntime::INSTALL.into() });
-            Runtime { version: None, library: None, how: None, providers: Vec::new() }
+            Runtime::default()
+        }
+    };
+    let openvino = match openvino::load(args.openvino.as_deref()) {
+        Ok((found, capabilities)) => {
+            OpenVino { library: Library::of(found), capabilities: capabilities.to_vec() }
+        }
+        Err(error) => {
+            let what = match error {
+                Error::RuntimeMissing { .. } => {
+                    "--device openvino cannot be used: OpenVINO is not installed".into()
+                }
+                error => format!("--device openvino cannot be used: {error}"),
+            };
+            limits.push(Problem { what, remedy: openvino::INSTALL.into() });
+            OpenVino::default()
         }
     };
     let python = ask_python(python);
@@ -121,6 +165,7 @@ fn examine(args: &DoctorArgs, python: &Path) -> Report {
         ffmpeg: video::versions(),
         codecs,
         onnxruntime,
+        openvino,
         python,
         problems,
         limits,
@@ -149,13 +194,14 @@ fn print(report: &Report) {
     let decoders: Vec<String> = report.codecs.decoders.iter().map(decoder).collect();
     show!("decoders     {}", decoders.join(", "));
     show!("encoder      {}", report.codecs.video_encoder.as_deref().unwrap_or("missing"));
-    let runtime = &report.onnxruntime;
-    match (&runtime.version, &runtime.library, &runtime.how) {
-        (Some(version), Some(library), Some(how)) => {
-            show!("onnxruntime  {version}, {library} ({how})");
-            show!("             providers: {}", runtime.providers.join(", "));
+    for (name, library, what, has) in [
+        ("onnxruntime", &report.onnxruntime.library, "providers", &report.onnxruntime.providers),
+        ("openvino", &report.openvino.library, "this CPU computes in", &report.openvino.capabilities),
+    ] {
+        library.show(name);
+        if !has.is_empty() {
+            show!("             {what}: {}", has.join(", "));
         }
-        _ => show!("onnxruntime  missing"),
     }
     let Python { path, has } = &report.python;
     let told = |version: &Option<String>| version.clone().unwrap_or_else(|| "missing".to_owned());

@@ -180,7 +180,9 @@ pub fn load(args: &DeviceArgs, threads: Option<NonZeroUsize>, cards: Cards) -> L
         device: args.device,
         precision: args.precision.unwrap_or_default(),
         threads: threads.map_or(0, NonZeroUsize::get),
+        sessions: 0,
         runtime_library: args.onnxruntime.clone(),
+        openvino_library: args.openvino.clone(),
         cards,
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Standard input holds any whole number of items. Options: --task --conf --iou --max-det --classes --labels --imgsz
-//! --device --precision --threads --runtime.
+//! --device --precision --threads --runtime --openvino.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -165,6 +165,7 @@ fn arguments() -> Result<Arguments> {
             "--device" => found.load.device = value()?.parse()?,
             "--precision" => found.load.precision = value()?.parse()?,
             "--threads" => found.load.threads = value()?.parse()?,
+            "--openvino" => found.load.openvino_library = Some(value()?.into()),
             "--runtime" => found.load.runtime_library = Some(value()?.into()),
             model if found.model == Path::new("") => found.model = model.into(),
             other => return Err(format!("unexpected argument '{other}'").into()),

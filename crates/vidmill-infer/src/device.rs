@@ -10,7 +10,7 @@ use crate::Error;
 /// The device asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The best that works; what better ones lacked is reported.
+    /// The best of ONNX Runtime's that works; what better ones lacked is reported.
     #[default]
     Auto,
     /// ONNX Runtime's CPU provider, nothing else.
@@ -19,7 +19,7 @@ pub enum Device {
     Cuda(u32),
     /// The TensorRT provider on this GPU.
     TensorRt(u32),
-    /// The OpenVINO provider on the CPU.
+    /// OpenVINO on the CPU.
     OpenVino,
 }
 

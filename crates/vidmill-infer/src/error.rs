@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use vidmill_image::MaskError;
 
+use crate::runtime::Names;
+
 /// A model, a runtime or a choice that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,32 +15,27 @@ pub enum Error {
     /// A name that is none of the choices.
     #[error("unknown {what} '{given}'; choose one of: {choices}")]
     Choice { what: &'static str, given: String, choices: String },
-    /// No usable ONNX Runtime library.
+    /// No usable library of a runtime.
     #[error(
-        "ONNX Runtime's library was not found; install it by\n  {install}\nor set {variable} to the path of libonnxruntime.so; looked in:\n  {}{}",
-        .searched.join("\n  "), rejected_text(.rejected)
+        "{}'s library was not found; install it by\n  {}\nor set {} to the path of {}.so; looked in:\n  {}{}",
+        .library.runtime, .library.install, .library.variable, .library.stem, .searched.join("\n  "), rejected_text(.rejected)
     )]
-    RuntimeMissing {
-        searched: Vec<String>,
-        rejected: Vec<String>,
-        install: &'static str,
-        variable: &'static str,
-    },
+    RuntimeMissing { library: &'static Names, searched: Vec<String>, rejected: Vec<String> },
     /// A named library file that does not serve.
-    #[error("cannot use {path} ({how}) as ONNX Runtime's library: {reason}", path = .path.display())]
-    RuntimeFile { path: PathBuf, how: String, reason: String },
+    #[error("cannot use {path} ({how}) as {runtime}'s library: {reason}", path = .path.display())]
+    RuntimeFile { runtime: &'static str, path: PathBuf, how: String, reason: String },
     /// A library older than what this build calls.
     #[error(
-        "ONNX Runtime {found} in {path} ({how}) is too old: {needed} or newer is needed; install one by\n  {install}",
-        path = .path.display()
+        "{runtime} {found} in {path} ({how}) is too old: {needed} or newer is needed; install one by\n  {install}",
+        path = .path.display(), runtime = .library.runtime, install = .library.install
     )]
-    RuntimeTooOld { path: PathBuf, how: String, found: String, needed: String, install: &'static str },
-    /// A process has one runtime library; another one was asked for later.
-    #[error("ONNX Runtime is already loaded from {}; {} cannot be loaded beside it", .loaded.display(), .asked.display())]
-    RuntimeLoaded { loaded: PathBuf, asked: PathBuf },
+    RuntimeTooOld { library: &'static Names, path: PathBuf, how: String, found: String, needed: String },
+    /// A process has one library of a runtime; another one was asked for later.
+    #[error("{runtime} is already loaded from {}; {} cannot be loaded beside it", .loaded.display(), .asked.display())]
+    RuntimeLoaded { runtime: &'static str, loaded: PathBuf, asked: PathBuf },
     /// The library was found but does not start.
-    #[error("ONNX Runtime in {} does not start: {reason}", .path.display())]
-    RuntimeStart { path: PathBuf, reason: String },
+    #[error("{runtime} in {} does not start: {reason}", .path.display())]
+    RuntimeStart { runtime: &'static str, path: PathBuf, reason: String },
     /// A file cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     Read { path: PathBuf, source: std::io::Error },

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::runtime::onnxruntime::{Summary, summarise_file};
+use crate::onnx::{Summary, summarise};
 
 /// A model's files as they were when they were hashed.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Files {
             return Err(flawed(format!("it is a pointer of Git LFS, not the model itself; {LFS_REMEDY}")));
         }
         let file = File::open(path).map_err(unreadable(path))?;
-        let summary = summarise_file(file).map_err(unreadable(path))?.unwrap_or_default();
+        let summary = summarise(file).map_err(unreadable(path))?.unwrap_or_default();
         let mut stamps = vec![(path.to_owned(), own)];
         for (location, &needed) in &summary.external {
             let data = place(path, location).map_err(flawed)?;

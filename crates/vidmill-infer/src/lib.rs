@@ -3,7 +3,7 @@
 //! In: a model file, the device asked for, and bytes that a [`TensorSpec`](vidmill_image::TensorSpec) describes. Out:
 //! what was [`Found`] in the displayed frame, in its pixels.
 //!
-//! 1. [`Model::open`] finds the runtime library ([`runtime::onnxruntime`]), loads the model on the device that was asked
+//! 1. [`Model::open`] finds the runtime's library ([`runtime::onnxruntime`], [`runtime::openvino`]), loads the model on the device that was asked
 //!    for, or fails, and says in [`RuntimeInfo`] what really runs.
 //! 2. [`TaskPlan::recognise`] works out, from metadata and shapes, what input the model wants and what its outputs mean,
 //!    and says why.
@@ -19,6 +19,7 @@ mod labels;
 mod metadata;
 mod model;
 mod nms;
+mod onnx;
 mod predictor;
 pub mod runtime;
 mod side;

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ort::session::Session;
 use serde::{Deserialize, Serialize};
 use vidmill_image::{TensorLayout, TensorSpec};
 
 use crate::files::Files;
 use crate::metadata::Metadata;
-use crate::runtime::onnxruntime::{
-    OrtPredictor, OrtTensors, Recipe, Runtime, describe, guarded, open as open_session,
-};
+use crate::predictor::ItemPredictor;
+use crate::runtime::{self, Feed, Opened, Sessions};
 use crate::side::SideInput;
 use crate::task::ImageInput;
 use crate::{Cards, Device, Error, ModelInfo, Precision, Predictor, TensorInfo, TensorPredictor};
@@ -26,8 +24,15 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// Threads of each session; 0 leaves it to the runtime (all cores).
     pub threads: usize,
-    /// The runtime's library; `None` searches (see [`crate::runtime::onnxruntime::find`]).
+    /// How many sessions are likely to be asked for; 0 is as 1. Runtimes that let sessions share memory make room for as many;
+    /// any number can be had.
+    #[serde(default)]
+    pub sessions: usize,
+    /// ONNX Runtime's library; `None` searches (see [`crate::runtime::onnxruntime::load`]).
     pub runtime_library: Option<PathBuf>,
+    /// OpenVINO's library; `None` searches (see [`crate::runtime::openvino::load`]).
+    #[serde(default)]
+    pub openvino_library: Option<PathBuf>,
     /// What files beside the model say of it (see [`Cards::find`]).
     pub cards: Cards,
 }
@@ -44,7 +49,7 @@ pub struct Description {
 /// What really runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeInfo {
-    /// The engine, "onnxruntime".
+    /// The engine, "onnxruntime" or "openvino".
     pub name: String,
     /// Its version.
     pub version: String,
@@ -75,10 +80,10 @@ impl RuntimeInfo {
 /// A model, loaded once; gives any number of sessions.
 pub struct Model {
     description: Description,
-    recipe: Recipe,
+    sessions: Box<dyn Sessions>,
     files: Files,
-    /// The session that was made to look at the model, for the first who asks.
-    first: Mutex<Option<Session>>,
+    /// Whether nobody has asked for a session yet.
+    is_new: AtomicBool,
 }
 
 impl Model {
@@ -93,36 +98,22 @@ impl Model {
             let reason = format!("'{name}' is not a tensor; only tensors can be inputs and outputs");
             return Err(Error::Model { path: path.to_owned(), reason });
         }
-        let runtime = Runtime::get(options.runtime_library.as_deref())?;
-        let opened = open_session(runtime, path, options, summary.weights)?;
-        let (producer, opset, metadata) = guarded(|| about(&opened.session))
-            .map_err(|reason| Error::Model { path: path.to_owned(), reason })?;
+        let Opened { sessions, about, runtime } = runtime::open(path, options, &summary)?;
         let info = ModelInfo {
             path: path.to_owned(),
             sha256: files.sha256.clone(),
             data: files.data(),
-            producer,
-            opset,
-            inputs: describe(opened.session.inputs()),
-            outputs: describe(opened.session.outputs()),
-            metadata,
+            producer: about.producer,
+            opset: about.opset,
+            inputs: about.inputs,
+            outputs: about.outputs,
+            metadata: about.metadata,
             cards: options.cards.clone(),
             operators: summary.operators,
             weights: summary.weights,
         };
-        let runtime = RuntimeInfo {
-            name: "onnxruntime".to_owned(),
-            version: runtime.found.version.clone(),
-            library: runtime.found.path.clone(),
-            available: runtime.providers.clone(),
-            device_asked: options.device,
-            provider: opened.recipe.provider_name().to_owned(),
-            nodes: opened.nodes,
-            precision: opened.precision,
-            fallback: opened.fallback,
-        };
         let description = Description { info, runtime };
-        Ok(Self { description, recipe: opened.recipe, files, first: Mutex::new(Some(opened.session)) })
+        Ok(Self { description, sessions, files, is_new: AtomicBool::new(true) })
     }
 
     /// What the file says about itself, and what runs it.
@@ -150,8 +141,8 @@ impl Model {
         let image = ImageInput::of(self.info(), &metadata)?;
         image.check(input, self.info())?;
         let sides = SideInput::all(self.info(), image.at, image.batch, Some(input.size), &metadata.inputs)?;
-        let tensors = OrtTensors::new(self.next_session()?, image.at, image.layout, sides);
-        Ok(Box::new(OrtPredictor::new(tensors, input, image.batch)))
+        let tensors = self.next_session(Feed { at: image.at, layout: image.layout, sides })?;
+        Ok(Box::new(ItemPredictor::new(tensors, input, image.batch)))
     }
 
     /// The same for tensors of any shape, for models of one input, be it a picture or not, and for those with an image input
@@ -163,13 +154,12 @@ impl Model {
     pub fn tensor_session(&self) -> Result<Box<dyn TensorPredictor>, Error> {
         if self.info().inputs.len() == 1 {
             // Nobody asks for the layout where there are no side inputs.
-            let tensors = OrtTensors::new(self.next_session()?, 0, TensorLayout::Nchw, Vec::new());
-            return Ok(Box::new(tensors));
+            return self.next_session(Feed { at: 0, layout: TensorLayout::Nchw, sides: Vec::new() });
         }
         let metadata = Metadata::of(self.info())?;
         let image = ImageInput::of(self.info(), &metadata)?;
         let sides = SideInput::all(self.info(), image.at, image.batch, None, &metadata.inputs)?;
-        Ok(Box::new(OrtTensors::new(self.next_session()?, image.at, image.layout, sides)))
+        self.next_session(Feed { at: image.at, layout: image.layout, sides })
     }
 
     /// The input that gets what [`Model::tensor_session`]'s are given.
@@ -180,15 +170,12 @@ impl Model {
         inputs.get(at)
     }
 
-    /// The session that was made first, or another one.
-    fn next_session(&self) -> Result<Session, Error> {
-        let ready = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(session) = ready {
-            return Ok(session);
+    fn next_session(&self, feed: Feed) -> Result<Box<dyn TensorPredictor>, Error> {
+        let session = self.sessions.session(feed)?;
+        // All sessions of a model are of the files whose hash [`ModelInfo`] tells. The first was made when these were read.
+        if !self.is_new.swap(false, Ordering::Relaxed) {
+            self.files.check_unchanged()?;
         }
-        let session = self.recipe.session(Runtime::get(None)?)?;
-        // All sessions of a model are of the files whose hash [`ModelInfo`] tells.
-        self.files.check_unchanged()?;
         Ok(session)
     }
 }
@@ -197,16 +184,4 @@ impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Model").field("description", &self.description).finish_non_exhaustive()
     }
-}
-
-type About = (String, Option<u32>, BTreeMap<String, String>);
-
-fn about(session: &Session) -> Result<About, String> {
-    let metadata = session.metadata().map_err(|error| error.to_string())?;
-    let keys = metadata.custom_keys().map_err(|error| error.to_string())?;
-    let entries = keys.into_iter().filter_map(|key| {
-        let value = metadata.custom(&key)?;
-        Some((key, value))
-    });
-    Ok((metadata.producer().unwrap_or_default(), session.opset_for_domain(""), entries.collect()))
 }

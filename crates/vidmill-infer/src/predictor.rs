@@ -1,6 +1,6 @@
 //! What runs a model: bytes in, named tensors out.
 
-use vidmill_image::{ElementType, Size};
+use vidmill_image::{ElementType, Size, TensorLayout, TensorSpec};
 
 use crate::Error;
 
@@ -82,5 +82,68 @@ impl<'o, 'a> IntoIterator for &'o Outputs<'a> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+/// [`Predictor`] by any [`TensorPredictor`]: batches of items that a [`TensorSpec`] describes.
+pub(crate) struct ItemPredictor {
+    tensors: Box<dyn TensorPredictor>,
+    spec: TensorSpec,
+    item: Item,
+    fixed_batch: Option<usize>,
+}
+
+/// One item of the input, as the runtime counts it.
+struct Item {
+    element: ElementType,
+    dims: [usize; 3],
+    bytes: usize,
+}
+
+impl Item {
+    fn of(spec: &TensorSpec) -> Self {
+        let (c, h, w) = (spec.channels.count(), spec.size.height as usize, spec.size.width as usize);
+        let dims = match spec.layout {
+            TensorLayout::Nchw => [c, h, w],
+            TensorLayout::Nhwc => [h, w, c],
+        };
+        Self { element: spec.element, dims, bytes: spec.item_bytes() }
+    }
+}
+
+impl ItemPredictor {
+    /// A predictor for batches of items as `spec` says, of `fixed_batch` items if the model takes no other number.
+    pub(crate) fn new(
+        tensors: Box<dyn TensorPredictor>,
+        spec: &TensorSpec,
+        fixed_batch: Option<usize>,
+    ) -> Self {
+        Self { tensors, spec: spec.clone(), item: Item::of(spec), fixed_batch }
+    }
+
+    fn check(&self, input: &[u8], batch: usize) -> Result<(), Error> {
+        if batch == 0 || self.fixed_batch.is_some_and(|fixed| fixed != batch) {
+            let expected =
+                self.fixed_batch.map_or_else(|| "at least 1".to_owned(), |fixed| fixed.to_string());
+            return Err(Error::BatchSize { expected, found: batch });
+        }
+        let expected = self.item.bytes.saturating_mul(batch);
+        if input.len() != expected {
+            return Err(Error::InputBytes { batch, expected, found: input.len() });
+        }
+        Ok(())
+    }
+}
+
+impl Predictor for ItemPredictor {
+    fn predict(&mut self, input: &[u8], batch: usize) -> Result<Outputs<'_>, Error> {
+        self.check(input, batch)?;
+        let [a, b, c] = self.item.dims;
+        self.tensors.run(self.item.element, &[batch, a, b, c], input)
+    }
+
+    fn set_size(&mut self, size: Size) {
+        self.spec.size = size;
+        self.item = Item::of(&self.spec);
     }
 }

@@ -5,9 +5,18 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{D, F32, Folder, Onnx, as_bytes};
+use common::{D, F32, Folder, Onnx, as_bytes, on, on_every_runtime};
 use vidmill_image::{Size, TensorSpec};
-use vidmill_infer::{LoadOptions, Model};
+use vidmill_infer::{Device, Model};
+
+on_every_runtime! {
+    a_model_runs_with_weights_from_beside_it,
+    the_hash_covers_all_files_as_it_is_told,
+    data_that_changes_under_a_model_gives_no_more_sessions,
+    missing_and_cut_data_is_named_with_the_remedy,
+    data_outside_of_the_models_folder_is_refused,
+    a_model_may_be_a_link_with_its_data_linked_beside_it,
+}
 
 const IMAGE: [D; 4] = [D::N(1), D::N(3), D::N(2), D::N(2)];
 const ITEM: usize = 12;
@@ -36,24 +45,22 @@ fn saved() -> Folder {
     folder
 }
 
-fn open(path: &Path) -> Result<Model, String> {
-    Model::open(path, &LoadOptions::default()).map_err(|error| error.to_string())
+fn open(device: Device, path: &Path) -> Result<Model, String> {
+    Model::open(path, &on(device)).map_err(|error| error.to_string())
 }
 
-#[test]
-fn a_model_runs_with_weights_from_beside_it() {
+fn a_model_runs_with_weights_from_beside_it(device: Device) {
     let folder = saved();
-    let model = open(&folder.0.join("m.onnx")).unwrap();
+    let model = open(device, &folder.0.join("m.onnx")).unwrap();
     assert_eq!(model.info().data, [folder.0.join("m.onnx.data"), folder.0.join("more/b.bin")]);
     let mut predictor = model.session(&TensorSpec::yolo(Size::new(2, 2))).unwrap();
     let outputs = predictor.predict(as_bytes(&[0.5; ITEM]), 1).unwrap();
     assert_eq!(outputs.get("y").unwrap().data, [11.5; ITEM]);
 }
 
-#[test]
-fn the_hash_covers_all_files_as_it_is_told() {
+fn the_hash_covers_all_files_as_it_is_told(device: Device) {
     let folder = saved();
-    let hash = || open(&folder.0.join("m.onnx")).unwrap().info().sha256.clone();
+    let hash = || open(device, &folder.0.join("m.onnx")).unwrap().info().sha256.clone();
     let before = hash();
     let told = Command::new("sh")
         .args(["-c", "sha256sum m.onnx m.onnx.data more/b.bin | cut -d' ' -f1 | sha256sum"])
@@ -65,10 +72,9 @@ fn the_hash_covers_all_files_as_it_is_told() {
     assert_ne!(hash(), before);
 }
 
-#[test]
-fn data_that_changes_under_a_model_gives_no_more_sessions() {
+fn data_that_changes_under_a_model_gives_no_more_sessions(device: Device) {
     let folder = saved();
-    let model = open(&folder.0.join("m.onnx")).unwrap();
+    let model = open(device, &folder.0.join("m.onnx")).unwrap();
     let spec = TensorSpec::yolo(Size::new(2, 2));
     assert!(model.session(&spec).is_ok() && model.session(&spec).is_ok());
     std::fs::write(folder.0.join("more/b.bin"), as_bytes(&[11.0; ITEM + 1])).unwrap();
@@ -76,27 +82,25 @@ fn data_that_changes_under_a_model_gives_no_more_sessions() {
     assert!(error.contains("b.bin") && error.contains("changed"), "{error}");
 }
 
-#[test]
-fn missing_and_cut_data_is_named_with_the_remedy() {
+fn missing_and_cut_data_is_named_with_the_remedy(device: Device) {
     let folder = saved();
     let path = folder.0.join("m.onnx");
     let data = folder.0.join("m.onnx.data");
     let whole = std::fs::read(&data).unwrap();
     std::fs::write(&data, &whole[..whole.len() - 1]).unwrap();
-    let error = open(&path).unwrap_err();
+    let error = open(device, &path).unwrap_err();
     assert!(error.contains("m.onnx.data") && error.contains("4143 bytes, and at least 4144"), "{error}");
     std::fs::write(&data, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4144\n").unwrap();
-    let error = open(&path).unwrap_err();
+    let error = open(device, &path).unwrap_err();
     assert!(error.contains("m.onnx.data") && error.contains("git lfs pull"), "{error}");
     std::fs::remove_file(&data).unwrap();
-    let error = open(&path).unwrap_err();
+    let error = open(device, &path).unwrap_err();
     assert!(error.contains("m.onnx.data") && error.contains("keep the model and"), "{error}");
     std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4144\n").unwrap();
-    assert!(open(&path).unwrap_err().contains("git lfs pull"));
+    assert!(open(device, &path).unwrap_err().contains("git lfs pull"));
 }
 
-#[test]
-fn data_outside_of_the_models_folder_is_refused() {
+fn data_outside_of_the_models_folder_is_refused(device: Device) {
     let folder = saved();
     let inner = folder.0.join("inner");
     std::fs::create_dir(&inner).unwrap();
@@ -104,18 +108,17 @@ fn data_outside_of_the_models_folder_is_refused() {
     let absolute = folder.0.join("m.onnx.data");
     for outside in ["../m.onnx.data", absolute.to_str().unwrap()] {
         std::fs::write(&path, model(outside, "b.bin").build()).unwrap();
-        let error = open(&path).unwrap_err();
+        let error = open(device, &path).unwrap_err();
         assert!(error.contains(outside) && error.contains("outside of its own folder"), "{error}");
     }
 }
 
-#[test]
-fn a_model_may_be_a_link_with_its_data_linked_beside_it() {
+fn a_model_may_be_a_link_with_its_data_linked_beside_it(device: Device) {
     let (folder, links) = (saved(), Folder::new());
     for (link, file) in [("m.onnx", "m.onnx"), ("m.onnx.data", "m.onnx.data"), ("more", "more")] {
         std::os::unix::fs::symlink(folder.0.join(file), links.0.join(link)).unwrap();
     }
-    let model = open(&links.0.join("m.onnx")).unwrap();
+    let model = open(device, &links.0.join("m.onnx")).unwrap();
     let mut predictor = model.session(&TensorSpec::yolo(Size::new(2, 2))).unwrap();
     let outputs = predictor.predict(as_bytes(&[0.5; ITEM]), 1).unwrap();
     assert_eq!(outputs.get("y").unwrap().data, [11.5; ITEM]);

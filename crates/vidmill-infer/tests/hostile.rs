@@ -2,8 +2,16 @@
 
 mod common;
 
-use common::{D, F32, File, Onnx, Random, as_bytes};
-use vidmill_infer::{Error, LoadOptions, Model, TaskOptions, TaskPlan};
+use common::{D, F32, File, Onnx, Random, as_bytes, on, on_every_runtime};
+use vidmill_infer::{Device, Error, LoadOptions, Model, TaskOptions, TaskPlan};
+
+on_every_runtime! {
+    the_detector_itself_is_sound,
+    files_that_are_no_models,
+    truncated_models,
+    two_hundred_mutations,
+    outputs_that_are_no_tensors_are_refused,
+}
 
 /// A detector of 84 boxes that depends on its input, with metadata and weights to spoil.
 fn detector() -> Onnx {
@@ -20,9 +28,9 @@ fn detector() -> Onnx {
 }
 
 /// Opens, plans and runs as far as it goes; errors must say something.
-fn try_out(bytes: &[u8]) -> &'static str {
+fn try_out(device: Device, bytes: &[u8]) -> &'static str {
     let file = File::with(bytes);
-    let model = match Model::open(&file.0, &LoadOptions { threads: 1, ..LoadOptions::default() }) {
+    let model = match Model::open(&file.0, &LoadOptions { threads: 1, ..on(device) }) {
         Ok(model) => model,
         Err(error) => {
             let message = error.to_string();
@@ -48,33 +56,29 @@ fn try_out(bytes: &[u8]) -> &'static str {
     "planned"
 }
 
-#[test]
-fn the_detector_itself_is_sound() {
-    assert_eq!(try_out(&detector().build()), "not recognised");
+fn the_detector_itself_is_sound(device: Device) {
+    assert_eq!(try_out(device, &detector().build()), "not recognised");
 }
 
-#[test]
-fn files_that_are_no_models() {
+fn files_that_are_no_models(device: Device) {
     for bytes in [b"".as_slice(), b"\0", b"hello", b"\x89PNG\r\n\x1a\n", &[0xff; 4096], &[0; 4096]] {
-        let outcome = try_out(bytes);
+        let outcome = try_out(device, bytes);
         assert_eq!(outcome, "refused", "{:?}", &bytes[..bytes.len().min(8)]);
     }
-    let missing = Model::open("/nonexistent/m.onnx".as_ref(), &LoadOptions::default()).unwrap_err();
+    let missing = Model::open("/nonexistent/m.onnx".as_ref(), &on(device)).unwrap_err();
     assert!(matches!(missing, Error::Read { .. }), "{missing}");
-    assert!(matches!(Model::open(&std::env::temp_dir(), &LoadOptions::default()), Err(Error::Read { .. })));
+    assert!(matches!(Model::open(&std::env::temp_dir(), &on(device)), Err(Error::Read { .. })));
 }
 
-#[test]
-fn truncated_models() {
+fn truncated_models(device: Device) {
     let whole = detector().build();
     let mut random = Random(11);
     for _ in 0..60 {
-        try_out(&whole[..random.below(whole.len())]);
+        try_out(device, &whole[..random.below(whole.len())]);
     }
 }
 
-#[test]
-fn two_hundred_mutations() {
+fn two_hundred_mutations(device: Device) {
     let whole = detector().build();
     let mut random = Random(2026);
     let mut outcomes = std::collections::BTreeMap::new();
@@ -91,16 +95,15 @@ fn two_hundred_mutations() {
                 _ => bytes.insert(at, random.next() as u8),
             }
         }
-        *outcomes.entry(try_out(&bytes)).or_insert(0) += 1;
+        *outcomes.entry(try_out(device, &bytes)).or_insert(0) += 1;
     }
     assert!(outcomes["refused"] > 50, "the mutations hit nothing: {outcomes:?}");
     assert!(outcomes["not recognised"] > 5, "no mutant loads: {outcomes:?}");
 }
 
-#[test]
-fn outputs_that_are_no_tensors_are_refused() {
+fn outputs_that_are_no_tensors_are_refused(device: Device) {
     let onnx = detector().raw_output(&common::nested_sequence("list"));
     let file = onnx.save();
-    let error = Model::open(&file.0, &LoadOptions::default()).unwrap_err();
+    let error = Model::open(&file.0, &on(device)).unwrap_err();
     assert!(error.to_string().contains("'list' is not a tensor"), "{error}");
 }

@@ -1,13 +1,30 @@
-//! Models through the real runtime: types, batches, sessions, devices.
+//! Models through the real runtimes: types, batches, sessions.
 
 mod common;
 
-use common::{D, F16, F32, F64, INT32, INT64, Onnx, Random, U8, as_bytes};
+use common::{D, F16, F32, F64, INT32, INT64, Onnx, Random, U8, as_bytes, on, on_every_runtime, open};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use vidmill_image::{ElementType, Geometry, ResizeMode, Size, TensorLayout, TensorSpec};
-use vidmill_infer::runtime::onnxruntime;
-use vidmill_infer::{Device, Dim, Element, Error, LoadOptions, Model, Precision, TaskOptions, TaskPlan};
+use vidmill_infer::{Device, Dim, Element, Error, LoadOptions, Model, TaskOptions, TaskPlan};
+
+on_every_runtime! {
+    a_model_describes_itself,
+    the_hash_is_the_files,
+    f32_goes_through_in_batches,
+    f16_and_u8_inputs_are_taken_and_given_back_as_f32,
+    outputs_of_every_number_type_become_f32,
+    an_output_may_be_empty,
+    wrong_batches_and_bytes_are_refused_and_the_predictor_goes_on,
+    a_plan_that_does_not_fit_the_model_is_refused,
+    sessions_agree_bit_by_bit_whatever_their_number_and_threads,
+    predictors_work_side_by_side,
+    a_file_that_changes_under_a_model_gives_no_more_sessions,
+    any_size_is_fed_as_planned,
+    a_detector_runs_from_file_to_boxes,
+    side_inputs_are_fed_whatever_the_batch,
+    a_side_input_that_nobody_explains_is_an_error_that_names_it,
+}
 
 const IMAGE: [D; 4] = [D::N(1), D::N(3), D::N(4), D::N(5)];
 const ANY_BATCH: [D; 4] = [D::Any("batch"), D::N(3), D::N(4), D::N(5)];
@@ -21,19 +38,14 @@ fn identity(element: u64, dims: &[D]) -> Onnx {
     Onnx::new().input("x", element, dims).output("y", element, dims).node("Identity", &["x"], "y", &[])
 }
 
-fn open(onnx: &Onnx) -> Model {
-    Model::open(&onnx.save().0, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"))
-}
-
 fn numbers(count: usize) -> Vec<f32> {
     let mut random = Random(7);
     (0..count).map(|_| random.unit()).collect()
 }
 
-#[test]
-fn a_model_describes_itself() {
+fn a_model_describes_itself(device: Device) {
     let onnx = identity(F32, &ANY_BATCH).metadata("names", "{0: 'a'}").metadata("ünï", "wörd");
-    let model = open(&onnx);
+    let model = open(device, &onnx);
     let info = model.info();
     assert_eq!((info.producer.as_str(), info.opset), ("vidmill tests", Some(17)));
     assert_eq!(info.inputs[0].shape[0], Dim::Dynamic("batch".into()));
@@ -44,23 +56,29 @@ fn a_model_describes_itself() {
     assert_eq!(info.operators["Identity"], 1);
     assert_eq!(info.sha256.len(), 64);
     let runtime = model.runtime();
-    assert_eq!(runtime.name, "onnxruntime");
-    assert!(runtime.version.starts_with("1."), "{}", runtime.version);
+    let (name, major) = match device {
+        Device::OpenVino => ("openvino", "202"),
+        _ => ("onnxruntime", "1."),
+    };
+    assert_eq!(runtime.name, name);
+    assert!(runtime.version.starts_with(major), "{}", runtime.version);
+    assert!(runtime.provider.starts_with("CPU") && runtime.is_on_cpu(), "{}", runtime.provider);
+    assert_eq!(runtime.nodes.keys().collect::<Vec<_>>(), [&runtime.provider]);
     assert!(runtime.nodes.values().sum::<usize>() > 0);
-    assert!(serde_json::to_string(&(info, runtime)).unwrap().contains("\"device_asked\":\"auto\""));
+    assert_eq!((runtime.precision.as_str(), &runtime.fallback), ("f32", &None));
+    let asked = format!("\"device_asked\":\"{device}\"");
+    assert!(serde_json::to_string(&(info, runtime)).unwrap().contains(&asked));
 }
 
-#[test]
-fn the_hash_is_the_files() {
+fn the_hash_is_the_files(device: Device) {
     let file = common::File::with(&identity(F32, &IMAGE).build());
-    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let model = Model::open(&file.0, &on(device)).unwrap();
     let told = std::process::Command::new("sha256sum").arg(&file.0).output().unwrap();
     assert!(String::from_utf8(told.stdout).unwrap().starts_with(&model.info().sha256));
 }
 
-#[test]
-fn f32_goes_through_in_batches() {
-    let model = open(&identity(F32, &ANY_BATCH));
+fn f32_goes_through_in_batches(device: Device) {
+    let model = open(device, &identity(F32, &ANY_BATCH));
     let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
     for batch in [1, 3, 2] {
         let input = numbers(batch * ITEM);
@@ -72,9 +90,8 @@ fn f32_goes_through_in_batches() {
     }
 }
 
-#[test]
-fn f16_and_u8_inputs_are_taken_and_given_back_as_f32() {
-    let model = open(&identity(F16, &IMAGE));
+fn f16_and_u8_inputs_are_taken_and_given_back_as_f32(device: Device) {
+    let model = open(device, &identity(F16, &IMAGE));
     let halves: Vec<f16> = numbers(ITEM).into_iter().map(f16::from_f32).collect();
     let input: Vec<u8> = bytemuck::cast_slice(halves.as_slice().reinterpret_cast()).to_vec();
     let mut predictor = model.session(&spec(ElementType::F16)).unwrap();
@@ -83,7 +100,7 @@ fn f16_and_u8_inputs_are_taken_and_given_back_as_f32() {
     assert_eq!(outputs.get("y").unwrap().data, expected);
 
     let dims = [D::N(1), D::N(4), D::N(5), D::N(3)];
-    let model = open(&identity(U8, &dims));
+    let model = open(device, &identity(U8, &dims));
     let spec = TensorSpec { layout: TensorLayout::Nhwc, ..spec(ElementType::U8) };
     let input: Vec<u8> = (0..ITEM as u8).map(|n| n * 4).collect();
     let mut predictor = model.session(&spec).unwrap();
@@ -93,8 +110,7 @@ fn f16_and_u8_inputs_are_taken_and_given_back_as_f32() {
     assert!(y.data.iter().zip(&input).all(|(&out, &byte)| out == f32::from(byte)));
 }
 
-#[test]
-fn outputs_of_every_number_type_become_f32() {
+fn outputs_of_every_number_type_become_f32(device: Device) {
     for element in [F16, F64, INT64, INT32, U8] {
         let onnx = Onnx::new().input("x", F32, &IMAGE).output("y", element, &IMAGE).node(
             "Cast",
@@ -102,7 +118,7 @@ fn outputs_of_every_number_type_become_f32() {
             "y",
             &[("to", element)],
         );
-        let model = open(&onnx);
+        let model = open(device, &onnx);
         let input: Vec<f32> = (0..ITEM).map(|n| n as f32).collect();
         let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
         let outputs = predictor.predict(as_bytes(&input), 1).unwrap();
@@ -110,15 +126,14 @@ fn outputs_of_every_number_type_become_f32() {
     }
 }
 
-#[test]
-fn an_output_may_be_empty() {
+fn an_output_may_be_empty(device: Device) {
     let onnx = Onnx::new().input("x", F32, &IMAGE).output("y", INT64, &[D::N(4), D::Any("found")]).node(
         "NonZero",
         &["x"],
         "y",
         &[],
     );
-    let model = open(&onnx);
+    let model = open(device, &onnx);
     let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
     let outputs = predictor.predict(as_bytes(&[0.0; ITEM]), 1).unwrap();
     assert_eq!(
@@ -131,9 +146,8 @@ fn an_output_may_be_empty() {
     assert_eq!(outputs.get("y").unwrap().data, [0.0, 0.0, 1.0, 2.0]);
 }
 
-#[test]
-fn wrong_batches_and_bytes_are_refused_and_the_predictor_goes_on() {
-    let model = open(&identity(F32, &[D::N(2), D::N(3), D::N(4), D::N(5)]));
+fn wrong_batches_and_bytes_are_refused_and_the_predictor_goes_on(device: Device) {
+    let model = open(device, &identity(F32, &[D::N(2), D::N(3), D::N(4), D::N(5)]));
     let mut predictor = model.session(&spec(ElementType::F32)).unwrap();
     let input = numbers(2 * ITEM + 1);
     let bytes = as_bytes(&input);
@@ -148,9 +162,8 @@ fn wrong_batches_and_bytes_are_refused_and_the_predictor_goes_on() {
     assert_eq!(outputs.get("y").unwrap().data, &input[..2 * ITEM]);
 }
 
-#[test]
-fn a_plan_that_does_not_fit_the_model_is_refused() {
-    let model = open(&identity(F32, &IMAGE));
+fn a_plan_that_does_not_fit_the_model_is_refused(device: Device) {
+    let model = open(device, &identity(F32, &IMAGE));
     for wrong in [
         spec(ElementType::F16),
         TensorSpec::yolo(Size::new(4, 5)),
@@ -174,14 +187,13 @@ fn convolution() -> Onnx {
         .node("Conv", &["x", "w"], "y", &[])
 }
 
-#[test]
-fn sessions_agree_bit_by_bit_whatever_their_number_and_threads() {
+fn sessions_agree_bit_by_bit_whatever_their_number_and_threads(device: Device) {
     let file = convolution().save();
     let input = numbers(2 * 3 * 64 * 64);
     let spec = TensorSpec::yolo(Size::new(64, 64));
     let mut seen: Vec<Vec<u32>> = Vec::new();
     for threads in [1, 2, 0] {
-        let options = LoadOptions { threads, device: Device::Cpu, ..LoadOptions::default() };
+        let options = LoadOptions { threads, ..on(device) };
         let model = Model::open(&file.0, &options).unwrap();
         let mut sessions = [model.session(&spec).unwrap(), model.session(&spec).unwrap()];
         for predictor in &mut sessions {
@@ -197,10 +209,9 @@ fn sessions_agree_bit_by_bit_whatever_their_number_and_threads() {
     assert!(seen.iter().all(|bits| *bits == seen[0]));
 }
 
-#[test]
-fn predictors_work_side_by_side() {
+fn predictors_work_side_by_side(device: Device) {
     let file = convolution().save();
-    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let model = Model::open(&file.0, &on(device)).unwrap();
     let spec = TensorSpec::yolo(Size::new(64, 64));
     let input = numbers(3 * 64 * 64);
     let results: Vec<Vec<f32>> = std::thread::scope(|scope| {
@@ -220,10 +231,9 @@ fn predictors_work_side_by_side() {
     assert!(results.iter().all(|result| *result == results[0]));
 }
 
-#[test]
-fn a_file_that_changes_under_a_model_gives_no_more_sessions() {
+fn a_file_that_changes_under_a_model_gives_no_more_sessions(device: Device) {
     let file = convolution().save();
-    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let model = Model::open(&file.0, &on(device)).unwrap();
     let spec = TensorSpec::yolo(Size::new(64, 64));
     assert!(model.session(&spec).is_ok() && model.session(&spec).is_ok());
     std::fs::write(&file.0, convolution().metadata("more", "words").build()).unwrap();
@@ -231,10 +241,9 @@ fn a_file_that_changes_under_a_model_gives_no_more_sessions() {
     assert!(error.to_string().contains("changed"), "{error}");
 }
 
-#[test]
-fn any_size_is_fed_as_planned() {
+fn any_size_is_fed_as_planned(device: Device) {
     let dims = [D::Any("batch"), D::N(3), D::Any("height"), D::Any("width")];
-    let model = open(&identity(F32, &dims));
+    let model = open(device, &identity(F32, &dims));
     let spec = TensorSpec::yolo(Size::new(6, 2));
     let input = numbers(2 * 36);
     let mut predictor = model.session(&spec).unwrap();
@@ -242,8 +251,7 @@ fn any_size_is_fed_as_planned() {
     assert_eq!(outputs.get("y").unwrap().shape, [2, 3, 2, 6]);
 }
 
-#[test]
-fn a_detector_runs_from_file_to_boxes() {
+fn a_detector_runs_from_file_to_boxes(device: Device) {
     // Two boxes of 8400, in columns: one car at (100, 80) of 40x20, one below the threshold.
     let (columns, rows) = (84, 7);
     let mut out = vec![0.0f32; columns * rows];
@@ -258,7 +266,7 @@ fn a_detector_runs_from_file_to_boxes() {
         .node("Identity", &["answer"], "output0", &[])
         .metadata("names", "{0: 'person', 1: 'car', 2: 'dog'}")
         .metadata("task", "detect");
-    let model = open(&onnx);
+    let model = open(device, &onnx);
     let plan = TaskPlan::recognise(model.info(), &TaskOptions::default()).unwrap();
     assert_eq!(plan.family(), "yolov8");
     let mut predictor = model.session(plan.spec()).unwrap();
@@ -273,70 +281,6 @@ fn a_detector_runs_from_file_to_boxes() {
     assert_eq!([rect.x1, rect.y1, rect.x2, rect.y2], [40.0, 35.0, 60.0, 45.0]);
     assert_eq!((found[0].confidence, found[0].class_id), (0.8, 1));
     assert_eq!(plan.labels().name(1), "car");
-}
-
-fn options(device: Device, precision: Precision) -> LoadOptions {
-    LoadOptions { device, precision, ..LoadOptions::default() }
-}
-
-#[test]
-fn the_cpu_is_the_cpu_alone() {
-    let model = Model::open(&convolution().save().0, &options(Device::Cpu, Precision::Auto)).unwrap();
-    let runtime = model.runtime();
-    assert_eq!(runtime.provider, "CPUExecutionProvider");
-    assert_eq!(runtime.nodes.keys().collect::<Vec<_>>(), ["CPUExecutionProvider"]);
-    assert_eq!((runtime.precision.as_str(), &runtime.fallback), ("f32", &None));
-}
-
-#[test]
-fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
-    let file = convolution().save();
-    let (_, providers) = onnxruntime::load(None).unwrap();
-    for (device, provider, remedy) in [
-        (Device::Cuda(0), "CUDAExecutionProvider", "onnxruntime-gpu"),
-        (Device::TensorRt(1), "TensorrtExecutionProvider", "TensorRT 10"),
-        (Device::OpenVino, "OpenVINOExecutionProvider", "onnxruntime-openvino"),
-    ] {
-        match Model::open(&file.0, &options(device, Precision::Auto)) {
-            Ok(model) => assert_eq!(model.runtime().provider, provider),
-            Err(error @ Error::Device { .. }) => {
-                let message = error.to_string();
-                assert!(message.contains(&device.to_string()), "{message}");
-                if !providers.iter().any(|name| name == provider) {
-                    assert!(message.contains(provider) && message.contains(remedy), "{message}");
-                }
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
-}
-
-#[test]
-fn precision_is_the_models_own_or_an_error() {
-    let halves: Vec<f16> = (0..ITEM).map(|n| f16::from_f32(n as f32)).collect();
-    let half = Onnx::new()
-        .input("x", F16, &IMAGE)
-        .output("y", F16, &IMAGE)
-        .half_weights("w", &[1, 3, 4, 5], &halves)
-        .node("Add", &["x", "w"], "y", &[])
-        .save();
-    let full = convolution().save();
-    let open = |file: &common::File, precision| Model::open(&file.0, &options(Device::Cpu, precision));
-    assert_eq!(open(&half, Precision::Auto).unwrap().runtime().precision, "f16");
-    assert_eq!(open(&half, Precision::F16).unwrap().runtime().precision, "f16");
-    assert_eq!(open(&full, Precision::F32).unwrap().runtime().precision, "f32");
-    for (file, precision) in [(&full, Precision::F16), (&full, Precision::Bf16), (&half, Precision::F32)] {
-        assert!(matches!(open(file, precision), Err(Error::Precision { .. })));
-    }
-}
-
-#[test]
-fn a_process_has_one_runtime_library() {
-    let (found, providers) = onnxruntime::load(None).unwrap();
-    assert!(providers.iter().any(|name| name == "CPUExecutionProvider"));
-    assert_eq!(onnxruntime::load(Some(&found.path)).unwrap().0, found);
-    let error = onnxruntime::load(Some("/nonexistent/libonnxruntime.so".as_ref())).unwrap_err();
-    assert!(matches!(error, Error::RuntimeLoaded { .. }), "{error}");
 }
 
 /// `y` is the sum of an image's items and of what came with it: [n, 2] of a size, then one value for all.
@@ -356,10 +300,9 @@ fn with_sides() -> Onnx {
         .node("Identity", &["image"], "y", &[])
 }
 
-#[test]
-fn side_inputs_are_fed_whatever_the_batch() {
+fn side_inputs_are_fed_whatever_the_batch(device: Device) {
     let file = with_sides().metadata("vidmill.inputs", r#"{"threshold": 0.25}"#).save();
-    let model = Model::open(&file.0, &LoadOptions::default()).unwrap();
+    let model = Model::open(&file.0, &on(device)).unwrap();
     let spec = TensorSpec::yolo(Size::new(5, 4));
     let mut predictor = model.session(&spec).unwrap();
     for batch in [1, 3, 3, 2] {
@@ -380,9 +323,8 @@ fn side_inputs_are_fed_whatever_the_batch() {
     assert_eq!(model.tensor_input().unwrap().name, "image");
 }
 
-#[test]
-fn a_side_input_that_nobody_explains_is_an_error_that_names_it() {
-    let model = open(&with_sides());
+fn a_side_input_that_nobody_explains_is_an_error_that_names_it(device: Device) {
+    let model = open(device, &with_sides());
     for error in [
         model.session(&TensorSpec::yolo(Size::new(5, 4))).err(),
         TaskPlan::recognise(model.info(), &TaskOptions::default()).err(),

@@ -60,21 +60,36 @@ fn positive(every: &Bound<'_, PyAny>) -> PyResult<NonZeroU64> {
 
 /// Where ONNX Runtime's library is, unless that was said: in the package `onnxruntime` of this very interpreter, if it has one.
 pub fn runtime_library(py: Python<'_>, given: Option<PathBuf>) -> PyResult<Option<PathBuf>> {
+    let variables = ["VIDMILL_ONNXRUNTIME", "ORT_DYLIB_PATH"];
+    library_of_package(py, given, &variables, ("onnxruntime", "capi", "libonnxruntime.so"))
+}
+
+/// The same of OpenVINO's.
+pub fn openvino_library(py: Python<'_>, given: Option<PathBuf>) -> PyResult<Option<PathBuf>> {
+    library_of_package(py, given, &["VIDMILL_OPENVINO"], ("openvino", "libs", "libopenvino_c.so"))
+}
+
+fn library_of_package(
+    py: Python<'_>,
+    given: Option<PathBuf>,
+    variables: &[&str],
+    (package, folder, file): (&str, &str, &str),
+) -> PyResult<Option<PathBuf>> {
     let is_named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if given.is_some() || ["VIDMILL_ONNXRUNTIME", "ORT_DYLIB_PATH"].iter().any(|name| is_named(name)) {
+    if given.is_some() || variables.iter().any(|name| is_named(name)) {
         return Ok(given);
     }
-    let spec = py.import("importlib.util")?.call_method1("find_spec", ("onnxruntime",))?;
-    let Some(folder) = spec
+    let spec = py.import("importlib.util")?.call_method1("find_spec", (package,))?;
+    let Some(root) = spec
         .getattr_opt("submodule_search_locations")?
         .and_then(|places| places.get_item(0).ok())
         .and_then(|place| place.extract::<PathBuf>().ok())
     else {
         return Ok(None);
     };
-    let folder = folder.join("capi");
+    let folder = root.join(folder);
     let has_library = std::fs::read_dir(&folder).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("libonnxruntime.so"))
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(file))
     });
     Ok(has_library.then_some(folder))
 }

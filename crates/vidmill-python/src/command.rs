@@ -83,6 +83,12 @@ pub fn runtime_library(py: Python<'_>) -> PyResult<Option<PathBuf>> {
     arguments::runtime_library(py, None)
 }
 
+/// The folder of OpenVINO's shared library, where that is known from Python.
+#[pyfunction]
+pub fn openvino_library(py: Python<'_>) -> PyResult<Option<PathBuf>> {
+    arguments::openvino_library(py, None)
+}
+
 /// Serves as a worker process; returns its exit code.
 #[pyfunction]
 pub fn serve_worker(py: Python<'_>) -> u8 {

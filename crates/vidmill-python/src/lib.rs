@@ -27,7 +27,7 @@ mod _vidmill {
     #[pymodule_export]
     use crate::buffer::View;
     #[pymodule_export]
-    use crate::command::{command, runtime_library, serve_worker};
+    use crate::command::{command, openvino_library, runtime_library, serve_worker};
     #[pymodule_export]
     use crate::error::{
         Error, MediaError, ModelError, RunFailed, ViewKept, WorkerCrashed, WorkerError, WorkerOutOfMemory,

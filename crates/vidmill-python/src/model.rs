@@ -64,7 +64,8 @@ const GPU_BATCH: usize = 8;
 impl Model {
     #[new]
     #[pyo3(signature = (path, *, device="auto", precision="auto", threads=0, conf=None, iou=None, max_det=None, classes=Vec::new(),
-        imgsz=None, labels=None, top_k=None, normalize=false, task=None, card=None, onnxruntime=None))]
+        imgsz=None, labels=None, top_k=None, normalize=false, task=None, card=None, onnxruntime=None,
+        openvino=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of the Python function")]
     fn new(
         py: Python<'_>,
@@ -83,6 +84,7 @@ impl Model {
         task: Option<String>,
         card: Option<PathBuf>,
         onnxruntime: Option<PathBuf>,
+        openvino: Option<PathBuf>,
     ) -> PyResult<Self> {
         for (name, value) in [("conf", conf), ("iou", iou)] {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
@@ -93,7 +95,9 @@ impl Model {
             device: device.parse().map_err(Failure::Model)?,
             precision: precision.parse().map_err(Failure::Model)?,
             threads,
+            sessions: 1,
             runtime_library: arguments::runtime_library(py, onnxruntime)?,
+            openvino_library: arguments::openvino_library(py, openvino)?,
             cards: Cards::find(&path, card.as_deref()).map_err(Failure::Model)?,
         };
         let imgsz = imgsz.map(|(width, height)| Size::new(width, height));

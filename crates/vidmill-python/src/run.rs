@@ -72,10 +72,12 @@ impl Run {
         if !writes {
             options.output.out = PathBuf::from(sink::NOWHERE);
         }
-        let library = options.load.runtime_library.take();
-        options.load.runtime_library = arguments::runtime_library(py, library)?;
+        let load = &mut options.load;
+        load.runtime_library = arguments::runtime_library(py, load.runtime_library.take())?;
+        load.openvino_library = arguments::openvino_library(py, load.openvino_library.take())?;
         if let Some(then) = &mut options.then {
-            then.load.runtime_library.clone_from(&options.load.runtime_library);
+            then.load.runtime_library.clone_from(&load.runtime_library);
+            then.load.openvino_library.clone_from(&load.openvino_library);
         }
         let (stop, progress) = (Stop::default(), Arc::new(Progress::default()));
         let (to_python, records) = sync_channel(WAITING);

@@ -41,9 +41,9 @@ pub(crate) enum Engine<T> {
 /// session keeps the device busy.
 fn likely_workers(load: &LoadOptions, cores: usize) -> usize {
     let one_is_enough = match load.device {
-        Device::Cpu => false,
+        Device::Cpu | Device::OpenVino => false,
         Device::Auto => Path::new("/dev/nvidiactl").exists(),
-        Device::Cuda(_) | Device::TensorRt(_) | Device::OpenVino => true,
+        Device::Cuda(_) | Device::TensorRt(_) => true,
     };
     if one_is_enough { 1 } else { cores.div_ceil(load.threads.max(1)) }
 }
@@ -60,9 +60,13 @@ fn policy(isolation: &Isolation) -> Policy {
 impl<T: Send + 'static> Engine<T> {
     /// Loads the model, here or in worker processes; returns when it is loaded.
     pub fn open(part: Part<'_>, load: &LoadOptions, cores: usize, stop: &Stop) -> Result<Self, RunError> {
+        let count = part.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
         match part.isolate {
-            None => Ok(Self::InProcess(Arc::new(Model::open(part.model, load)?))),
-            Some(isolation) => Self::isolate(isolation, part, load, cores, stop),
+            None => {
+                let load = LoadOptions { sessions: count, ..load.clone() };
+                Ok(Self::InProcess(Arc::new(Model::open(part.model, &load)?)))
+            }
+            Some(isolation) => Self::isolate(isolation, part, load, count, stop),
         }
     }
 
@@ -70,11 +74,10 @@ impl<T: Send + 'static> Engine<T> {
         isolation: &Isolation,
         part: Part<'_>,
         load: &LoadOptions,
-        cores: usize,
+        count: usize,
         stop: &Stop,
     ) -> Result<Self, RunError> {
         let order = Order::new(part.model, load, part.task);
-        let count = part.workers.map_or_else(|| likely_workers(load, cores), NonZeroUsize::get);
         let (processes, description) = launch(&order, count, &isolation.program, policy(isolation), stop)?;
         Ok(Self::Isolated { processes, description })
     }

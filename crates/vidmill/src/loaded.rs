@@ -53,7 +53,7 @@ impl<T: Send + 'static> Loaded<T> {
 
 /// On a CPU each session has one thread unless the user says otherwise: the cores are shared out among sessions.
 fn session_threads(load: &LoadOptions) -> LoadOptions {
-    let threads =
-        if load.threads == 0 && matches!(load.device, Device::Auto | Device::Cpu) { 1 } else { load.threads };
+    let on_cpu = matches!(load.device, Device::Auto | Device::Cpu | Device::OpenVino);
+    let threads = if load.threads == 0 && on_cpu { 1 } else { load.threads };
     LoadOptions { threads, ..load.clone() }
 }

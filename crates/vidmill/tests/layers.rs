@@ -61,6 +61,7 @@ fn unsafe_stays_where_it_is_allowed() {
         // An allocator that counts, for `vidmill bench`.
         "vidmill-cli/src/allocations.rs",
         "vidmill-infer/src/runtime/onnxruntime/",
+        "vidmill-infer/src/runtime/openvino/",
         "vidmill-pool/src/memory.rs",
         "vidmill-pool/src/signals.rs",
         "vidmill-python/src/buffer.rs",

@@ -1,9 +1,52 @@
-//! Small ONNX models, written byte by byte (field numbers of onnx.proto), so that tests need no Python.
+//! Small ONNX models, written byte by byte (field numbers of onnx.proto), so that tests need no Python; and what runs a suite of
+//! tests on each runtime.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_macros, unused_imports, reason = "each test file uses a part")]
+#![allow(clippy::print_stdout, reason = "tools/run_tests.py counts what says that it is skipped")]
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use vidmill_infer::runtime::openvino;
+use vidmill_infer::{Device, Error, LoadOptions, Model};
+
+/// Makes of each function a test on each runtime, named by the device that means it.
+macro_rules! on_every_runtime {
+    ($($test:ident),* $(,)?) => {
+        mod cpu {
+            $(#[test] fn $test() { super::$test(vidmill_infer::Device::Cpu) })*
+        }
+        mod openvino {
+            $(#[test] fn $test() {
+                if $crate::common::has_openvino(stringify!($test)) {
+                    super::$test(vidmill_infer::Device::OpenVino)
+                }
+            })*
+        }
+    };
+}
+pub(crate) use on_every_runtime;
+
+/// Whether there is OpenVINO; says that `test` is skipped where there is none.
+pub fn has_openvino(test: &str) -> bool {
+    match openvino::load(None) {
+        Ok(_) => true,
+        Err(Error::RuntimeMissing { library, .. }) => {
+            println!("skipped: {test}: OpenVINO is missing ({})", library.install);
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// To run on `device`, and otherwise as usual.
+pub fn on(device: Device) -> LoadOptions {
+    LoadOptions { device, ..LoadOptions::default() }
+}
+
+pub fn open(device: Device, onnx: &Onnx) -> Model {
+    Model::open(&onnx.save().0, &on(device)).unwrap_or_else(|error| panic!("{error}"))
+}
 
 /// ONNX's numbers of element types.
 pub const F32: u64 = 1;

@@ -12,7 +12,10 @@ def main() -> int:
     # The command listens for signals itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Also for worker processes, which do not look at Python's packages.
-    library = _vidmill.runtime_library()
-    if library is not None:
-        os.environ["VIDMILL_ONNXRUNTIME"] = str(library)
+    for name, library in (
+        ("VIDMILL_ONNXRUNTIME", _vidmill.runtime_library()),
+        ("VIDMILL_OPENVINO", _vidmill.openvino_library()),
+    ):
+        if library is not None:
+            os.environ[name] = str(library)
     return _vidmill.command(sys.argv)

@@ -47,6 +47,7 @@ def load(
     task: str | None = None,
     card: StrPath | None = None,
     onnxruntime: StrPath | None = None,
+    openvino: StrPath | None = None,
 ) -> Model:
     """Loads an ONNX model on a device: the one asked for, or it fails; only "auto" may choose.
 
@@ -78,6 +79,7 @@ def load(
         task: How outputs are read, where that is not recognised.
         card: The model's card (docs/MODEL_CARD.md); by default the model's name with .toml, if it is there.
         onnxruntime: ONNX Runtime's shared library; by default that of the installed package `onnxruntime`, else as `vidmill doctor` tells.
+        openvino: The same of OpenVINO, with the package `openvino`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -101,4 +103,5 @@ def load(
         task=task,
         card=card,
         onnxruntime=onnxruntime,
+        openvino=openvino,
     )

@@ -39,6 +39,7 @@ __all__ = [
     "encode_mask",
     "mask_area",
     "need_memory",
+    "openvino_library",
     "runtime_library",
     "serve_pool",
     "serve_predictor",
@@ -196,6 +197,7 @@ class Model:
         task: str | None = None,
         card: StrPath | None = None,
         onnxruntime: StrPath | None = None,
+        openvino: StrPath | None = None,
     ) -> Self: ...
     def __call__(self, batch: AnyArray, /) -> dict[str, NDArray[np.float32]]:
         """Runs the model on a batch as it is: an array of the input's own type and shape, [n, ...]. Returns its outputs by name; other
@@ -308,6 +310,7 @@ def decode_mask(height: int, width: int, counts: str) -> NDArray[np.uint8]: ...
 def encode_mask(pixels: NDArray[np.uint8]) -> str: ...
 def mask_area(height: int, width: int, counts: str) -> int: ...
 def need_memory(bytes: int) -> None: ...
+def openvino_library() -> Path | None: ...
 def runtime_library() -> Path | None: ...
 def serve_pool(
     build: Callable[[bytes], Callable[[Any, list[Any]], tuple[int, bytes, list[memoryview]]]],

@@ -3,12 +3,12 @@
 #![expect(unsafe_code, reason = "loads a shared library and calls the two functions that tell its version")]
 
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use libloading::Library;
 use ort::sys::OrtApiBase;
+
+use crate::runtime::find::check_whole;
 
 /// The oldest version that has every call this build makes.
 pub(super) fn needed_version() -> String {
@@ -50,39 +50,6 @@ fn version(library: &Library) -> Result<String, String> {
     text.to_str().map(str::to_owned).map_err(|_| "it tells a garbled version".to_owned())
 }
 
-/// Refuses an ELF file that is cut short: the dynamic loader maps it all the same, and dies of SIGBUS on the missing pages.
-/// (System V ABI, "ELF Header" and "Program Header"; 64-bit little-endian.)
-fn check_whole(path: &Path) -> Result<(), String> {
-    let text = |error: std::io::Error| error.to_string();
-    let mut file = File::open(path).map_err(text)?;
-    let length = file.metadata().map_err(text)?.len();
-    if cfg!(not(target_os = "linux")) {
-        return Ok(());
-    }
-    let mut header = [0; 64];
-    file.read_exact(&mut header).map_err(|_| "it is no shared library: too short".to_owned())?;
-    if header[..4] != *b"\x7fELF" {
-        return Err("it is no shared library: no ELF header".to_owned());
-    }
-    if header[4] != 2 || header[5] != 1 {
-        return Err("it is not a 64-bit little-endian library".to_owned());
-    }
-    let u64_at = |bytes: &[u8], at: usize| {
-        u64::from_le_bytes(bytes[at..at + 8].try_into().expect("the slice is 8 bytes long"))
-    };
-    let count = usize::from(u16::from_le_bytes([header[56], header[57]]));
-    file.seek(SeekFrom::Start(u64_at(&header, 32))).map_err(text)?;
-    for _ in 0..count {
-        let mut segment = [0; 56];
-        file.read_exact(&mut segment).map_err(|_| "the library file is cut short".to_owned())?;
-        let end = u64_at(&segment, 8).checked_add(u64_at(&segment, 32));
-        if end.is_none_or(|end| end > length) {
-            return Err("the library file is cut short".to_owned());
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_truncated_library_is_an_error() {
-        let found = super::super::find(None).unwrap();
+        let found = super::super::WANTED.find(None).unwrap();
         let whole = std::fs::read(found.path).unwrap();
         let cut = std::env::temp_dir().join(format!("vidmill-cut-{}.so", std::process::id()));
         for length in [0, 40, 64, 4096, whole.len() / 2] {

@@ -4,8 +4,6 @@
 //! telemetry is off.
 
 mod assignment;
-mod file;
-mod find;
 mod library;
 mod predictor;
 mod provider;
@@ -19,12 +17,27 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use super::find::{Found, Names, Wanted};
 use crate::Error;
 
-pub(crate) use file::{Summary, summarise as summarise_file};
-pub use find::{Found, INSTALL, VARIABLE, find};
-pub(crate) use predictor::{OrtPredictor, OrtTensors};
-pub(crate) use session::{Recipe, describe, open};
+pub(super) use session::open;
+
+/// The command that installs the library where it is found.
+pub const INSTALL: &str = "python3 -m venv .venv && .venv/bin/pip install onnxruntime==1.32.0";
+
+pub(super) static WANTED: Wanted = Wanted {
+    names: Names {
+        runtime: "ONNX Runtime",
+        stem: "libonnxruntime",
+        variable: "VIDMILL_ONNXRUNTIME",
+        install: INSTALL,
+    },
+    package: "onnxruntime/capi",
+    other_variable: Some("ORT_DYLIB_PATH"),
+    needed: library::needed_version,
+    is_new_enough: library::is_new_enough,
+    probe: library::probe,
+};
 
 /// The process's runtime.
 #[derive(Debug)]
@@ -40,7 +53,9 @@ static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 /// `CUDAExecutionProvider`. That a provider is listed does not say that this machine has the device or its drivers.
 ///
 /// # Errors
-/// As [`find`]; and [`Error::RuntimeLoaded`] when `explicit` names another library than the one in use.
+/// [`Error::RuntimeFile`] or [`Error::RuntimeTooOld`] for a library that was named, as `explicit` or by the variables
+/// `VIDMILL_ONNXRUNTIME` and `ORT_DYLIB_PATH`; [`Error::RuntimeMissing`], with all places that were searched and the command
+/// that installs one, when there is none; [`Error::RuntimeLoaded`] when `explicit` names another library than the one in use.
 pub fn load(explicit: Option<&Path>) -> Result<(&'static Found, &'static [String]), Error> {
     let runtime = Runtime::get(explicit)?;
     Ok((&runtime.found, &runtime.providers))
@@ -52,25 +67,19 @@ impl Runtime {
         static STARTING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = RUNTIME.get() {
-            return runtime.is_the_one(explicit).map(|()| runtime);
+            return runtime.found.check_is(WANTED.names.runtime, explicit).map(|()| runtime);
         }
-        let found = find(explicit)?;
+        let found = WANTED.find(explicit)?;
         let runtime = Self::start(found)?;
         Ok(RUNTIME.get_or_init(|| runtime))
     }
 
-    fn is_the_one(&self, explicit: Option<&Path>) -> Result<(), Error> {
-        let Some(asked) = explicit else { return Ok(()) };
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let (loaded, wanted) = (real(&self.found.path), real(asked));
-        if wanted == loaded || loaded.parent() == Some(&wanted) {
-            return Ok(());
-        }
-        Err(Error::RuntimeLoaded { loaded: self.found.path.clone(), asked: asked.to_owned() })
-    }
-
     fn start(found: Found) -> Result<Self, Error> {
-        let failed = |reason: String| Error::RuntimeStart { path: found.path.clone(), reason };
+        let failed = |reason: String| Error::RuntimeStart {
+            runtime: WANTED.names.runtime,
+            path: found.path.clone(),
+            reason,
+        };
         let environment = guarded(|| {
             let builder = ort::init_from(&found.path).map_err(|error| error.to_string())?;
             let builder = builder.with_name("vidmill").with_telemetry(false);

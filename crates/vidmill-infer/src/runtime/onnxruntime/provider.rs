@@ -10,7 +10,6 @@ pub(super) enum Provider {
     Cpu,
     Cuda(u32),
     TensorRt(u32),
-    OpenVino,
 }
 
 /// The CPU provider's name.
@@ -18,7 +17,7 @@ pub(super) const CPU: &str = ep::CPU::NAME;
 
 /// What `--device auto` tries before the CPU. TensorRT is not among them: building its engine takes minutes, which must be
 /// asked for.
-pub(super) const AUTOMATIC: [Provider; 2] = [Provider::Cuda(0), Provider::OpenVino];
+pub(super) const AUTOMATIC: [Provider; 1] = [Provider::Cuda(0)];
 
 impl Provider {
     /// The runtime's name for it.
@@ -27,7 +26,6 @@ impl Provider {
             Self::Cpu => CPU,
             Self::Cuda(_) => ep::CUDA::NAME,
             Self::TensorRt(_) => ep::TensorRT::NAME,
-            Self::OpenVino => <ep::OpenVINO as ExecutionProvider>::NAME,
         }
     }
 
@@ -37,16 +35,11 @@ impl Provider {
             Self::Cpu => Device::Cpu,
             Self::Cuda(index) => Device::Cuda(index),
             Self::TensorRt(index) => Device::TensorRt(index),
-            Self::OpenVino => Device::OpenVino,
         }
     }
 
     /// How to register it so that a failure is an error; the CPU needs no registration.
-    pub(super) fn registration(
-        self,
-        precision: Precision,
-        threads: usize,
-    ) -> Option<ExecutionProviderDispatch> {
+    pub(super) fn registration(self, precision: Precision) -> Option<ExecutionProviderDispatch> {
         let id = |index: u32| i32::try_from(index).unwrap_or(i32::MAX);
         let provider = match self {
             Self::Cpu => return None,
@@ -60,11 +53,6 @@ impl Provider {
                 .with_fp16(precision == Precision::F16)
                 .with_bf16(precision == Precision::Bf16)
                 .build(),
-            Self::OpenVino => {
-                // Left to itself, OpenVINO computes in bf16 on CPUs that have it.
-                let openvino = ep::OpenVINO::default().with_device_type("CPU").with_precision("FP32");
-                if threads > 0 { openvino.with_num_threads(threads) } else { openvino }.build()
-            }
         };
         Some(provider.error_on_failure())
     }
@@ -78,8 +66,6 @@ impl Provider {
         };
         match (self, asked) {
             (Self::Cuda(_), Precision::Auto) if own == "f32" => Ok("f32 (tf32 products allowed)".to_owned()),
-            (Self::OpenVino, Precision::Auto) if own == "f16" => Ok("f32".to_owned()),
-            (Self::OpenVino, Precision::F32) if own == "f16" => Ok("f32".to_owned()),
             _ if own_matches => Ok(own),
             (Self::TensorRt(_), Precision::F16 | Precision::Bf16) if own == "f32" => Ok(asked.to_string()),
             _ => Err(Error::Precision {
@@ -106,10 +92,6 @@ impl Provider {
                  .venv/bin/pip uninstall -y onnxruntime; .venv/bin/pip install 'onnxruntime-gpu[cuda,cudnn]', \
                  and TensorRT 10 (libnvinfer.so.10)"
             }
-            Self::OpenVino => {
-                "install the OpenVINO build, for example by \
-                 .venv/bin/pip uninstall -y onnxruntime; .venv/bin/pip install onnxruntime-openvino"
-            }
         }
     }
 
@@ -125,7 +107,6 @@ impl Provider {
                 "check the driver with nvidia-smi, and that CUDA, cuDNN and TensorRT 10 (libnvinfer.so.10) can be loaded \
                  (LD_LIBRARY_PATH)"
             }
-            Self::OpenVino => "check that OpenVINO's libraries can be loaded (LD_LIBRARY_PATH)",
         }
     }
 }

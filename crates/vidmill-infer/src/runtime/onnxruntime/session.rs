@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ort::ErrorCode;
 use ort::session::Session;
@@ -9,9 +10,13 @@ use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use super::assignment::{self, Assigned};
+use super::predictor::OrtTensors;
 use super::provider::{AUTOMATIC, CPU, Provider};
 use super::{Runtime, guarded, take_errors};
-use crate::{Device, Dim, Element, Error, LoadOptions, Precision, TensorInfo};
+use crate::model::RuntimeInfo;
+use crate::onnx::Summary;
+use crate::runtime::{About, Feed, Opened, Sessions, one_line};
+use crate::{Device, Dim, Element, Error, LoadOptions, Precision, TensorInfo, TensorPredictor};
 
 /// Operators that providers themselves leave to the CPU because they compute shapes, not pixels: a provider that runs all
 /// the others runs the model. (ONNX Runtime, `GetCpuPreferredNodes`.)
@@ -36,7 +41,7 @@ const SHAPE_OPERATORS: [&str; 16] = [
 
 /// How to make a session of one model, again and again.
 #[derive(Clone, Debug)]
-pub(crate) struct Recipe {
+struct Recipe {
     path: PathBuf,
     provider: Provider,
     precision: Precision,
@@ -44,13 +49,30 @@ pub(crate) struct Recipe {
 }
 
 /// A first session, and what is known now that it stands.
-pub(crate) struct Opened {
-    pub session: Session,
-    pub recipe: Recipe,
+struct First {
+    session: Session,
+    recipe: Recipe,
     /// Nodes per provider.
-    pub nodes: BTreeMap<String, usize>,
-    pub precision: String,
-    pub fallback: Option<String>,
+    nodes: BTreeMap<String, usize>,
+    precision: String,
+    fallback: Option<String>,
+}
+
+/// A recipe, and the session that was made to look at the model, for the first who asks.
+struct Ready {
+    recipe: Recipe,
+    first: Mutex<Option<Session>>,
+}
+
+impl Sessions for Ready {
+    fn session(&self, feed: Feed) -> Result<Box<dyn TensorPredictor>, Error> {
+        let ready = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let session = match ready {
+            Some(session) => session,
+            None => self.recipe.session(Runtime::get(None)?)?,
+        };
+        Ok(Box::new(OrtTensors::new(session, feed)))
+    }
 }
 
 /// Why there is no session.
@@ -64,12 +86,49 @@ enum Failure {
 }
 
 /// Opens a model on the device that the options name, or on the best one that works.
-pub(crate) fn open(
+pub(crate) fn open(path: &Path, options: &LoadOptions, summary: &Summary) -> Result<Opened, Error> {
+    let runtime = Runtime::get(options.runtime_library.as_deref())?;
+    let First { session, recipe, nodes, precision, fallback } =
+        first(runtime, path, options, summary.weights)?;
+    let about =
+        guarded(|| about(&session)).map_err(|reason| Error::Model { path: path.to_owned(), reason })?;
+    let runtime = RuntimeInfo {
+        name: "onnxruntime".to_owned(),
+        version: runtime.found.version.clone(),
+        library: runtime.found.path.clone(),
+        available: runtime.providers.clone(),
+        device_asked: options.device,
+        provider: recipe.provider.name().to_owned(),
+        nodes,
+        precision,
+        fallback,
+    };
+    Ok(Opened { sessions: Box::new(Ready { recipe, first: Mutex::new(Some(session)) }), about, runtime })
+}
+
+/// What the session says of its model. Shapes are those of the file, completed by what the runtime infers.
+fn about(session: &Session) -> Result<About, String> {
+    let metadata = session.metadata().map_err(|error| error.to_string())?;
+    let keys = metadata.custom_keys().map_err(|error| error.to_string())?;
+    let entries = keys.into_iter().filter_map(|key| {
+        let value = metadata.custom(&key)?;
+        Some((key, value))
+    });
+    Ok(About {
+        producer: metadata.producer().unwrap_or_default(),
+        opset: session.opset_for_domain(""),
+        metadata: entries.collect(),
+        inputs: describe(session.inputs()),
+        outputs: describe(session.outputs()),
+    })
+}
+
+fn first(
     runtime: &Runtime,
     path: &Path,
     options: &LoadOptions,
     weights: Option<Element>,
-) -> Result<Opened, Error> {
+) -> Result<First, Error> {
     let attempt = |provider, strictness| {
         let recipe = Recipe {
             path: path.to_owned(),
@@ -83,8 +142,7 @@ pub(crate) fn open(
         Device::Cpu => attempt(Provider::Cpu, Strictness::Whole),
         Device::Cuda(index) => attempt(Provider::Cuda(index), Strictness::Whole),
         Device::TensorRt(index) => attempt(Provider::TensorRt(index), Strictness::Whole),
-        Device::OpenVino => attempt(Provider::OpenVino, Strictness::Whole),
-        Device::Auto => {
+        Device::Auto | Device::OpenVino => {
             let mut refused = Vec::new();
             for provider in AUTOMATIC.into_iter().filter(|provider| runtime.has(*provider)) {
                 match attempt(provider, Strictness::Partly) {
@@ -113,7 +171,7 @@ impl Runtime {
     }
 }
 
-impl Opened {
+impl First {
     /// Records what better providers lacked.
     fn after(mut self, refused: Vec<String>) -> Self {
         let reasons: Vec<String> = refused.into_iter().chain(self.fallback.take()).collect();
@@ -140,7 +198,7 @@ impl Recipe {
         runtime: &Runtime,
         weights: Option<Element>,
         strictness: Strictness,
-    ) -> Result<Opened, Failure> {
+    ) -> Result<First, Failure> {
         let provider = self.provider;
         if !runtime.has(provider) {
             return Err(Failure::Device {
@@ -161,16 +219,11 @@ impl Recipe {
         for node in assigned {
             *nodes.entry(node.provider).or_default() += 1;
         }
-        Ok(Opened { session, recipe: self, nodes, precision, fallback })
-    }
-
-    /// The provider it uses.
-    pub(crate) fn provider_name(&self) -> &'static str {
-        self.provider.name()
+        Ok(First { session, recipe: self, nodes, precision, fallback })
     }
 
     /// Another session, like the first.
-    pub(crate) fn session(&self, runtime: &Runtime) -> Result<Session, Error> {
+    fn session(&self, runtime: &Runtime) -> Result<Session, Error> {
         self.build(runtime).map_err(|failure| failure.into_error(&self.path, self.provider))
     }
 
@@ -207,7 +260,7 @@ impl Recipe {
             // The binding's own default lets the runtime pick a device; only what is asked for may run.
             .with_auto_device(AutoDevicePolicy::PreferCPU)?
             .with_config_entry(assignment::RECORD.0, assignment::RECORD.1)?;
-        let mut builder = match self.provider.registration(self.precision, self.threads) {
+        let mut builder = match self.provider.registration(self.precision) {
             Some(provider) => builder.with_execution_providers([provider])?,
             None => builder,
         };
@@ -265,13 +318,8 @@ fn is_the_models_fault(code: ErrorCode) -> bool {
     )
 }
 
-/// The runtime's messages may hold line breaks and source locations over several lines.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Name, type and shape of inputs or outputs.
-pub(crate) fn describe(outlets: &[Outlet]) -> Vec<TensorInfo> {
+fn describe(outlets: &[Outlet]) -> Vec<TensorInfo> {
     outlets
         .iter()
         .map(|outlet| {

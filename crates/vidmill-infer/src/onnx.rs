@@ -1,14 +1,14 @@
-//! What can be read from an ONNX file without the runtime: its operators, the type of its weights, and the other files that
-//! hold some of them.
+//! What can be read from an ONNX file without a runtime: what goes in and comes out, what it says of itself, its operators, the
+//! type of its weights, and the other files that hold some of them.
 //!
 //! In: the file, of which only what is looked for is read; tensors are passed over, so that a file of any size takes a few
 //! pages of memory. Out: a [`Summary`], or none where the file is not ONNX's protobuf (the runtime then says what is wrong with
 //! it, or knows another format). Field numbers are those of onnx.proto (github.com/onnx/onnx).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use crate::Element;
+use crate::{Dim, Element, TensorInfo};
 
 /// What the graph is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,69 @@ pub(crate) struct Summary {
     /// Other files that hold tensors, as the model names them (relative to its own folder), and how many bytes each of them
     /// must have at least.
     pub external: BTreeMap<String, u64>,
+    /// The program that wrote it.
+    pub producer: String,
+    /// Version of the default operator set.
+    pub opset: Option<u32>,
+    /// The model's metadata entries.
+    pub metadata: BTreeMap<String, String>,
+    /// Inputs that must be given: those that have no initializer.
+    pub inputs: Vec<TensorInfo>,
+    /// Outputs as the file declares them: without a shape, or with dimensions unnamed, where it leaves that to the runtime.
+    pub outputs: Vec<Declared>,
+}
+
+/// A value of the graph, as far as the file tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub name: String,
+    /// ONNX's number of its element type, 0 where it is not said.
+    element: u64,
+    pub shape: Option<Vec<Dim>>,
+    is_tensor: bool,
+}
+
+impl Declared {
+    /// Its name, type and shape; completed by `inferred`, which holds the sizes that a runtime has worked out.
+    pub fn info(self, inferred: Option<&[Option<u64>]>) -> TensorInfo {
+        let element = element(self.element);
+        let unnamed = |size: &Option<u64>| size.map_or_else(|| Dim::Dynamic("?".to_owned()), Dim::Fixed);
+        let shape = match (self.shape, inferred) {
+            (Some(told), Some(inferred)) if told.len() == inferred.len() => {
+                let both = told.into_iter().zip(inferred);
+                both.map(|(told, found)| match (told, found) {
+                    (Dim::Dynamic(_), Some(size)) => Dim::Fixed(*size),
+                    (told, _) => told,
+                })
+                .collect()
+            }
+            (Some(told), _) => told,
+            (None, Some(inferred)) => inferred.iter().map(unnamed).collect(),
+            (None, None) => Vec::new(),
+        };
+        TensorInfo { name: self.name, element, shape }
+    }
+}
+
+/// TensorProto.DataType.
+fn element(number: u64) -> Element {
+    match number {
+        1 => Element::F32,
+        2 => Element::U8,
+        3 => Element::I8,
+        4 => Element::U16,
+        5 => Element::I16,
+        6 => Element::I32,
+        7 => Element::I64,
+        8 => Element::String,
+        9 => Element::Bool,
+        10 => Element::F16,
+        11 => Element::F64,
+        12 => Element::U32,
+        13 => Element::U64,
+        16 => Element::Bf16,
+        _ => Element::Other,
+    }
 }
 
 /// Reads the summary of a whole file.
@@ -35,7 +98,9 @@ pub(crate) fn summarise(file: impl Read + Seek) -> io::Result<Option<Summary>> {
         Err(Flaw::Malformed) => return Ok(None),
         Err(Flaw::Read(error)) => return Err(error),
     }
-    let Walk { mut summary, counts, .. } = walk;
+    let Walk { mut summary, counts, given, initialized, .. } = walk;
+    summary.inputs =
+        given.into_iter().filter(|input| !initialized.contains(&input.name)).map(|d| d.info(None)).collect();
     summary.weights = counts.into_iter().max_by_key(|&(_, count)| count).map(|(element, _)| element);
     Ok(Some(summary))
 }
@@ -67,6 +132,9 @@ struct Walk<R> {
     depth: u32,
     summary: Summary,
     counts: BTreeMap<Element, u64>,
+    /// Inputs of the main graph, and the names of its initializers.
+    given: Vec<Declared>,
+    initialized: BTreeSet<String>,
 }
 
 /// Graphs within graphs (branches and loops) go no deeper in any real model.
@@ -75,23 +143,57 @@ const DEEPEST: u32 = 32;
 /// Names longer than this come from a broken file.
 const LONGEST_TEXT: u64 = 1 << 16;
 
+/// The same of metadata entries, which hold lists of labels and more.
+const LONGEST_ENTRY: u64 = 1 << 26;
+
 impl<R: Read + Seek> Walk<R> {
     fn new(mut file: R) -> io::Result<Self> {
         let end = file.seek(SeekFrom::End(0))?;
         file.rewind()?;
-        let (summary, counts) = (Summary::default(), BTreeMap::new());
-        Ok(Self { reader: BufReader::new(file), at: 0, end, depth: 0, summary, counts })
+        Ok(Self {
+            reader: BufReader::new(file),
+            at: 0,
+            end,
+            depth: 0,
+            summary: Summary::default(),
+            counts: BTreeMap::new(),
+            given: Vec::new(),
+            initialized: BTreeSet::new(),
+        })
     }
 
-    /// ModelProto: graph (7), functions (25).
+    /// ModelProto: producer (2), graph (7), operator sets (8), metadata (14), functions (25).
     fn model(&mut self) -> Step {
         let end = End(self.end);
+        let mut metadata = BTreeMap::new();
         while let Some(field) = self.field(end)? {
             match field {
+                (2, Value::Bytes(length)) => self.summary.producer = self.text(length)?,
+                (8, Value::Bytes(length)) => self.within(length, Self::operator_set)?,
+                (14, Value::Bytes(length)) => {
+                    self.within(length, |walk, end| walk.entry(end, &mut metadata))?
+                }
                 (7, Value::Bytes(length)) => self.within(length, Self::graph)?,
                 (25, Value::Bytes(length)) => self.within(length, Self::function)?,
                 (_, value) => self.pass(&value)?,
             }
+        }
+        self.summary.metadata = metadata;
+        Ok(())
+    }
+
+    /// OperatorSetIdProto: domain (1), version (2). The default domain has no name, or this one.
+    fn operator_set(&mut self, end: End) -> Step {
+        let (mut domain, mut version) = (String::new(), 0);
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1, Value::Bytes(length)) => domain = self.text(length)?,
+                (2, Value::Number(number)) => version = number,
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        if domain.is_empty() || domain == "ai.onnx" {
+            self.summary.opset = u32::try_from(version).ok();
         }
         Ok(())
     }
@@ -114,10 +216,21 @@ impl<R: Read + Seek> Walk<R> {
         while let Some(field) = self.field(end)? {
             match field {
                 (1, Value::Bytes(length)) => self.within(length, Self::node)?,
-                (5, Value::Bytes(length)) => self.within(length, Self::tensor)?,
-                (15, Value::Bytes(length)) => self.within(length, Self::sparse_tensor)?,
-                (11 | 12, Value::Bytes(length)) if self.depth == 0 => {
-                    self.within(length, Self::value_info)?
+                (5, Value::Bytes(length)) => {
+                    let name = self.within(length, Self::tensor)?;
+                    self.initializer(name);
+                }
+                (15, Value::Bytes(length)) => {
+                    let name = self.within(length, Self::sparse_tensor)?;
+                    self.initializer(name);
+                }
+                (11, Value::Bytes(length)) if self.depth == 0 => {
+                    let input = self.value_info(length)?;
+                    self.given.push(input);
+                }
+                (12, Value::Bytes(length)) if self.depth == 0 => {
+                    let output = self.value_info(length)?;
+                    self.summary.outputs.push(output);
                 }
                 (_, value) => self.pass(&value)?,
             }
@@ -146,31 +259,40 @@ impl<R: Read + Seek> Walk<R> {
     fn attribute(&mut self, end: End) -> Step {
         while let Some(field) = self.field(end)? {
             match field {
-                (5 | 10, Value::Bytes(length)) => self.within(length, Self::tensor)?,
+                (5 | 10, Value::Bytes(length)) => drop(self.within(length, Self::tensor)?),
                 (6 | 11, Value::Bytes(length)) => {
                     self.deeper(|walk| walk.within(length, Self::graph))?;
                 }
-                (22 | 23, Value::Bytes(length)) => self.within(length, Self::sparse_tensor)?,
+                (22 | 23, Value::Bytes(length)) => drop(self.within(length, Self::sparse_tensor)?),
                 (_, value) => self.pass(&value)?,
             }
         }
         Ok(())
     }
 
-    /// SparseTensorProto: values (1), indices (2).
-    fn sparse_tensor(&mut self, end: End) -> Step {
+    fn initializer(&mut self, name: String) {
+        if self.depth == 0 {
+            self.initialized.insert(name);
+        }
+    }
+
+    /// SparseTensorProto: values (1), whose name is that of the whole, and indices (2).
+    fn sparse_tensor(&mut self, end: End) -> Step<String> {
+        let mut name = String::new();
         while let Some(field) = self.field(end)? {
             match field {
-                (1 | 2, Value::Bytes(length)) => self.within(length, Self::tensor)?,
+                (1, Value::Bytes(length)) => name = self.within(length, Self::tensor)?,
+                (2, Value::Bytes(length)) => drop(self.within(length, Self::tensor)?),
                 (_, value) => self.pass(&value)?,
             }
         }
-        Ok(())
+        Ok(name)
     }
 
-    /// TensorProto: dims (1), data type (2), entries on external data (13), where the data lies (14). Its elements count for
+    /// TensorProto: dims (1), data type (2), name (8), entries on external data (13), where the data lies (14). Its elements count for
     /// their type; integers of shapes and indices do not count as weights.
-    fn tensor(&mut self, end: End) -> Step {
+    fn tensor(&mut self, end: End) -> Step<String> {
+        let mut name = String::new();
         let (mut elements, mut data_type, mut is_external) = (1u64, 0, false);
         let mut entries = BTreeMap::new();
         while let Some(field) = self.field(end)? {
@@ -183,6 +305,7 @@ impl<R: Read + Seek> Walk<R> {
                     }
                 }
                 (2, Value::Number(number)) => data_type = number,
+                (8, Value::Bytes(length)) => name = self.text(length)?,
                 (13, Value::Bytes(length)) => {
                     self.within(length, |walk, end| walk.entry(end, &mut entries))?
                 }
@@ -210,7 +333,7 @@ impl<R: Read + Seek> Walk<R> {
         if is_external {
             self.external(&entries, elements.saturating_mul(bits) / 8)?;
         }
-        Ok(())
+        Ok(name)
     }
 
     /// StringStringEntryProto: key (1), value (2).
@@ -219,7 +342,7 @@ impl<R: Read + Seek> Walk<R> {
         while let Some(field) = self.field(end)? {
             match field {
                 (1, Value::Bytes(length)) => key = self.text(length)?,
-                (2, Value::Bytes(length)) => text = self.text(length)?,
+                (2, Value::Bytes(length)) => text = self.text_within(length, LONGEST_ENTRY)?,
                 (_, value) => self.pass(&value)?,
             }
         }
@@ -242,23 +365,76 @@ impl<R: Read + Seek> Walk<R> {
 
     /// ValueInfoProto: name (1), type (2), of which a field other than `tensor_type` (1) tells what is no tensor. A value without
     /// a type passes for a tensor.
-    fn value_info(&mut self, end: End) -> Step {
-        let (mut name, mut is_tensor) = (String::new(), true);
+    fn value_info(&mut self, length: u64) -> Step<Declared> {
+        let end = self.end_of(length)?;
+        let mut value = Declared { name: String::new(), element: 0, shape: None, is_tensor: true };
         while let Some(field) = self.field(end)? {
             match field {
-                (1, Value::Bytes(length)) => name = self.text(length)?,
+                (1, Value::Bytes(length)) => value.name = self.text(length)?,
                 (2, Value::Bytes(length)) => {
-                    let end = self.end_of(length)?;
-                    while let Some((number, value)) = self.field(end)? {
-                        is_tensor &= !matches!((number, &value), (4 | 5 | 7 | 8 | 9, Value::Bytes(_)));
-                        self.pass(&value)?;
-                    }
+                    self.within(length, |walk, end| walk.value_type(end, &mut value))?
                 }
                 (_, value) => self.pass(&value)?,
             }
         }
-        if !is_tensor && self.summary.not_a_tensor.is_none() {
-            self.summary.not_a_tensor = Some(name);
+        if !value.is_tensor && self.summary.not_a_tensor.is_none() {
+            self.summary.not_a_tensor = Some(value.name.clone());
+        }
+        Ok(value)
+    }
+
+    /// TypeProto: a tensor (1), or something else.
+    fn value_type(&mut self, end: End, into: &mut Declared) -> Step {
+        while let Some((number, value)) = self.field(end)? {
+            match (number, &value) {
+                (1, Value::Bytes(length)) => {
+                    self.within(*length, |walk, end| walk.tensor_type(end, into))?;
+                    continue;
+                }
+                (4 | 5 | 7 | 8 | 9, Value::Bytes(_)) => into.is_tensor = false,
+                _ => {}
+            }
+            self.pass(&value)?;
+        }
+        Ok(())
+    }
+
+    /// TypeProto.Tensor: element type (1), shape (2).
+    fn tensor_type(&mut self, end: End, into: &mut Declared) -> Step {
+        while let Some(field) = self.field(end)? {
+            match field {
+                (1, Value::Number(number)) => into.element = number,
+                (2, Value::Bytes(length)) => {
+                    let shape = into.shape.get_or_insert_default();
+                    self.within(length, |walk, end| walk.shape(end, shape))?;
+                }
+                (_, value) => self.pass(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// TensorShapeProto: dimensions (1), each of a size (1) or with a name (2).
+    fn shape(&mut self, end: End, into: &mut Vec<Dim>) -> Step {
+        while let Some(field) = self.field(end)? {
+            let (1, Value::Bytes(length)) = field else {
+                self.pass(&field.1)?;
+                continue;
+            };
+            let end = self.end_of(length)?;
+            let mut dim = Dim::Dynamic("?".to_owned());
+            while let Some(field) = self.field(end)? {
+                match field {
+                    // A negative size stands for any.
+                    (1, Value::Number(size)) if i64::try_from(size).is_ok() => dim = Dim::Fixed(size),
+                    (2, Value::Bytes(length)) => {
+                        let name = self.text(length)?;
+                        dim = Dim::Dynamic(if name.is_empty() { "?".to_owned() } else { name });
+                    }
+                    (_, value) => self.pass(&value)?,
+                }
+            }
+            into.push(dim);
         }
         Ok(())
     }
@@ -274,7 +450,7 @@ impl<R: Read + Seek> Walk<R> {
     }
 
     /// Reads a message of `length` bytes to its end.
-    fn within(&mut self, length: u64, read: impl FnOnce(&mut Self, End) -> Step) -> Step {
+    fn within<T>(&mut self, length: u64, read: impl FnOnce(&mut Self, End) -> Step<T>) -> Step<T> {
         let end = self.end_of(length)?;
         read(self, end)
     }
@@ -321,8 +497,12 @@ impl<R: Read + Seek> Walk<R> {
     }
 
     fn text(&mut self, length: u64) -> Step<String> {
+        self.text_within(length, LONGEST_TEXT)
+    }
+
+    fn text_within(&mut self, length: u64, longest: u64) -> Step<String> {
         let end = self.end_of(length)?;
-        if length > LONGEST_TEXT {
+        if length > longest {
             return Err(Flaw::Malformed);
         }
         let mut bytes = Vec::new();
@@ -398,6 +578,43 @@ mod tests {
         assert_eq!(summary.weights, Some(Element::F16));
         assert_eq!(summary.not_a_tensor.as_deref(), Some("list"));
         assert!(summary.external.is_empty());
+    }
+
+    /// A value of this element type and these dimensions: a size, or a name.
+    fn value(name: &str, element: u8, dims: &[Result<u8, &str>]) -> Vec<u8> {
+        let dim = |dim: &Result<u8, &str>| match dim {
+            Ok(size) => field(1, &[1 << 3, *size]),
+            Err(name) => field(1, &field(2, name.as_bytes())),
+        };
+        let shape = field(2, &dims.iter().flat_map(dim).collect::<Vec<u8>>());
+        let tensor = field(1, &[vec![1 << 3, element], shape].concat());
+        [field(1, name.as_bytes()), field(2, &tensor)].concat()
+    }
+
+    #[test]
+    fn what_goes_in_and_comes_out_is_read() {
+        let graph = [
+            field(11, &value("images", 1, &[Err("batch"), Ok(3), Err(""), Ok(4)])),
+            field(11, &value("w", 1, &[Ok(7)])),
+            field(5, &[field(8, b"w"), vec![1 << 3, 7, 2 << 3, 1]].concat()),
+            field(12, &value("boxes", 7, &[Err("batch"), Err("n")])),
+            field(12, &field(1, b"untold")),
+        ];
+        let opset =
+            |domain: &[u8], version: u8| field(8, &[field(1, domain), vec![2 << 3, version]].concat());
+        let entry = field(14, &[field(1, b"names"), field(2, "ü".as_bytes())].concat());
+        let model =
+            [field(2, b"maker"), field(7, &graph.concat()), opset(b"com.x", 3), opset(b"", 17), entry];
+        let summary = summary_of(&model.concat()).unwrap();
+        assert_eq!((summary.producer.as_str(), summary.opset), ("maker", Some(17)));
+        assert_eq!(summary.metadata["names"], "ü");
+        let inputs: Vec<String> = summary.inputs.iter().map(TensorInfo::to_string).collect();
+        assert_eq!(inputs, ["'images' f32 [batch, 3, ?, 4]"]);
+        let [boxes, untold] = summary.outputs.try_into().unwrap();
+        assert_eq!(boxes.clone().info(None).to_string(), "'boxes' i64 [batch, n]");
+        assert_eq!(boxes.info(Some(&[None, Some(4)])).to_string(), "'boxes' i64 [batch, 4]");
+        assert_eq!(untold.clone().info(None).to_string(), "'untold' other []");
+        assert_eq!(untold.info(Some(&[None, Some(2)])).to_string(), "'untold' other [?, 2]");
     }
 
     #[test]
