@@ -66,7 +66,7 @@ impl ExitStatus {
                 Self::Interrupted(signal)
             }
             (BenchError::Run(error), _) => Self::of_error(error),
-            (BenchError::Frames(_) | BenchError::Interrupted | BenchError::Clip(_), _) => Self::Failed,
+            (BenchError::Frames(_) | BenchError::Interrupted, _) => Self::Failed,
             _ => Self::Usage,
         }
     }

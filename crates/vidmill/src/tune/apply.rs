@@ -1,11 +1,10 @@
 //! What was found, put into a run.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
-use vidmill_infer::runtime::onnxruntime;
-use vidmill_infer::{Device, Precision};
+use vidmill_infer::runtime::{onnxruntime, openvino};
+use vidmill_infer::{Device, LoadOptions, Precision};
 
 use super::{Request, Tuned, devices, tune};
 use crate::error::RunError;
@@ -76,7 +75,7 @@ fn is_open(options: &Options) -> bool {
 
 /// Whether the runtime is here in the version that was measured: another may be slower, or give other results.
 fn check_runtime(measured: &str, device: Device, options: &Options) -> Result<(), RunError> {
-    let here = runtime_version(device, options.load.runtime_library.as_deref());
+    let here = runtime_version(device, &options.load);
     if here.as_deref() == Some(measured) {
         return Ok(());
     }
@@ -87,6 +86,12 @@ fn check_runtime(measured: &str, device: Device, options: &Options) -> Result<()
 }
 
 /// Name and version of the runtime of a device, as it is found here now.
-fn runtime_version(_device: Device, library: Option<&Path>) -> Option<String> {
-    Some(format!("onnxruntime {}", onnxruntime::find(library).ok()?.version))
+fn runtime_version(device: Device, load: &LoadOptions) -> Option<String> {
+    let (name, found) = match device {
+        Device::OpenVino => ("openvino", openvino::load(load.openvino_library.as_deref())),
+        Device::Auto | Device::Cpu | Device::Cuda(_) | Device::TensorRt(_) => {
+            ("onnxruntime", onnxruntime::load(load.runtime_library.as_deref()))
+        }
+    };
+    Some(format!("{name} {}", found.ok()?.0.version))
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use vidmill_infer::runtime::{onnxruntime, openvino};
 use vidmill_infer::{Batch, Device, LoadOptions, Model, Precision};
 
 use super::{Agreement, Bench, Request, Setting, Stopped, Trial, measure, samples};
@@ -32,10 +33,12 @@ pub fn devices(load: &LoadOptions) -> Vec<Device> {
     if load.device != Device::Auto {
         return vec![load.device];
     }
-    let providers = vidmill_infer::runtime::onnxruntime::load(load.runtime_library.as_deref());
-    let has_cuda =
-        providers.is_ok_and(|(_, providers)| providers.iter().any(|name| name.starts_with("CUDA")));
-    [Device::Cpu, Device::OpenVino].into_iter().chain(has_cuda.then_some(Device::Cuda(0))).collect()
+    let has_openvino = openvino::load(load.openvino_library.as_deref()).is_ok();
+    let has_cuda = onnxruntime::load(load.runtime_library.as_deref())
+        .is_ok_and(|(_, providers)| providers.iter().any(|name| name.starts_with("CUDA")));
+    let others = [(Device::OpenVino, has_openvino), (Device::Cuda(0), has_cuda)];
+    let others = others.into_iter().filter(|(_, is_here)| *is_here).map(|(device, _)| device);
+    std::iter::once(Device::Cpu).chain(others).collect()
 }
 
 /// The search under way.
