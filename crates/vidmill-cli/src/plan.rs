@@ -36,6 +36,7 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         isolate: isolation(args, &args.model, programs.clone())?,
         then: then(args, programs)?,
         resume: args.output.resume,
+        at_once: args.speed.at_once,
         command: typed.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
     })
 }
