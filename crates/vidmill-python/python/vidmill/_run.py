@@ -136,6 +136,7 @@ def run(
     batch: int | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    at_once: int | None = None,
     isolate: bool = False,
     timeout: float | None = None,
     worker_memory: int | str | None = None,
@@ -171,6 +172,8 @@ def run(
             of the detections.
         then: A second model, named like the first: each detection is cut out of its frame and given to it, and what it makes of it
             stands under the detection.
+        at_once: Sources that are read at the same time. They take turns, so a result of each comes in turn; results of one source come
+            in order.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
             in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
@@ -219,6 +222,7 @@ def run(
         "batch": batch,
         "workers": workers,
         "threads": threads,
+        "at-once": at_once,
         "timeout": timeout,
         "worker-memory": worker_memory,
         "recycle": recycle,
