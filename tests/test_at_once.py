@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import support
+from test_cascade import mean_model
 from test_resume import CODES, Stopping, assert_same, encode, manifest_of, total
+
+FRAMES = 120
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +23,11 @@ def films(bikes, tmp_path_factory):
     """Clips of several codecs and lengths, and pictures."""
     folder = tmp_path_factory.mktemp("films")
     x264 = ("-c:v", "libx264", "-preset", "veryfast", "-bf", 3, "-g", 25)
-    encode(bikes, folder / "long.mp4", *x264)
-    encode(bikes, folder / "short.mkv", *x264, "-frames:v", 23)
-    encode(bikes, folder / "vp8.webm", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", 8, "-frames:v", 90)
-    encode(bikes, folder / "mjpeg.avi", "-c:v", "mjpeg", "-frames:v", 61)
-    encode(bikes, folder / "twin.mp4", *x264, "-vf", "scale=160:68,hflip")
+    encode(bikes, folder / "long.mp4", *x264, "-frames:v", FRAMES)
+    encode(bikes, folder / "short.mkv", *x264, "-frames:v", 13)
+    encode(bikes, folder / "vp8.webm", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", 8, "-frames:v", 50)
+    encode(bikes, folder / "mjpeg.avi", "-c:v", "mjpeg", "-frames:v", 31)
+    encode(bikes, folder / "twin.mp4", *x264, "-frames:v", FRAMES, "-vf", "scale=160:68,hflip")
     data = (folder / "long.mp4").read_bytes()
     middle = data.index(b"mdat") + len(data) // 2
     (folder / "damaged.mp4").write_bytes(data[:middle] + bytes(range(60)) + data[middle + 60 :])
@@ -83,9 +86,10 @@ def turns(lengths, at_once):
 
 
 @pytest.mark.parametrize("options", [(), ("--track", "bytetrack", "--every", 2)], ids=["all", "tracked"])
-@pytest.mark.parametrize("at_once", [2, 3, 9])
+@pytest.mark.parametrize("at_once", [2, 9])
 def test_each_source_gives_what_it_gives_alone(run, sources, at_once, options):
-    alone = [support.read_jsonl(run([source], *options)) for source in sources]
+    folder = run(sources, *options, out="alone/")
+    alone = [support.read_jsonl(folder / f"{source.stem}.jsonl") for source in sources]
     path = run(sources, *options, "--at-once", at_once)
     records = support.read_jsonl(path)
     assert by_source(records) == {str(source): own for source, own in zip(sources, alone, strict=True)}
@@ -100,7 +104,8 @@ def test_each_source_gives_what_it_gives_alone(run, sources, at_once, options):
 @pytest.mark.parametrize("options", [("--workers", 1), ("--workers", 3, "--batch", 4), ("--isolate", "--batch", 2)], ids=str)
 def test_the_same_bytes_for_any_number_of_workers(run, sources, options):
     command = (sources, "--at-once", 3, "--every", 3)
-    assert run(*command, *options, out="other.jsonl").read_bytes() == run(*command).read_bytes()
+    whole, other = (run(*command, *given, out=out, model="yolov8_dynamic_batch.onnx") for given, out in [((), "out.jsonl"), (options, "other.jsonl")])
+    assert other.read_bytes() == whole.read_bytes()
 
 
 def test_one_at_a_time_is_the_default(run, sources):
@@ -117,7 +122,7 @@ def test_sources_come_on_side_by_side(run, films):
     for record in support.read_jsonl(path):
         counts[record["source"]] += 1
         assert max(counts.values()) - counts[str(films / "twin.mp4")] <= 1
-    assert set(counts.values()) == {240}
+    assert set(counts.values()) == {FRAMES}
 
 
 def test_what_cannot_be_read_ends_alone(run, films, vidmill, models, tmp_path):
@@ -152,11 +157,11 @@ def test_each_has_its_own_annotated_video(run, sources, tmp_path):
         assert (three / name).read_bytes() == (one / name).read_bytes(), name
 
 
-def test_a_cascade(run, sources, models):
-    options = ("--every", 5, "--then", models / "classify.onnx", "--max-det", 3)
+def test_a_cascade(run, sources, tmp_path):
+    options = ("--every", 5, "--then", mean_model(tmp_path / "means.onnx"), "--max-det", 3)
     one, three = run(sources, *options), run(sources, *options, "--at-once", 3, out="three.jsonl")
     assert by_source(support.read_jsonl(three)) == by_source(support.read_jsonl(one))
-    assert any("classes" in detection for record in support.read_jsonl(one) for detection in record["detections"])
+    assert all("outputs" in detection for record in support.read_jsonl(one) for detection in record["detections"])
 
 
 @pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
@@ -177,7 +182,7 @@ def test_a_signal_leaves_all_sources_accounted_for(vidmill, films, models, tmp_p
     out = f"{tmp_path}/{place}"
     process = vidmill.start("run", *sources, "--model", models / "yolov8.onnx", "--out", out, "--at-once", 3)
     deadline = time.monotonic() + 20
-    while total(Path(out).rglob("*.jsonl") if place == "each/" else [Path(out)]) < 60_000 and time.monotonic() < deadline:
+    while total(Path(out).rglob("*.jsonl") if place == "each/" else [Path(out)]) < 40_000 and time.monotonic() < deadline:
         time.sleep(0.001)
     process.send_signal(number)
     process.communicate(timeout=20)
@@ -237,16 +242,16 @@ def test_a_slow_source_among_others(run, films, tmp_path):
     path = run([pipe, films / "long.mp4", films / "short.mkv"], "--at-once", 2)
     thread.join()
     assert {name: len(own) for name, own in by_source(support.read_jsonl(path)).items()} == {
-        str(pipe): 61,
-        str(films / "long.mp4"): 240,
-        str(films / "short.mkv"): 23,
+        str(pipe): 31,
+        str(films / "long.mp4"): FRAMES,
+        str(films / "short.mkv"): 13,
     }
 
 
 def test_memory_is_that_of_the_decoders(run, films, tmp_path):
     """Whatever the length of the clips, and however many wait."""
     long = tmp_path / "long.mkv"
-    support.tool("ffmpeg", "-v", "error", "-stream_loop", 9, "-i", films / "long.mp4", "-c", "copy", long)
+    support.tool("ffmpeg", "-v", "error", "-stream_loop", 7, "-i", films / "long.mp4", "-c", "copy", long)
     peak = lambda sources: manifest_of(run(sources, "--at-once", 3, "--every", 2))["peak_memory_bytes"]
     few = peak([films / "short.mkv"] * 3)
     many = peak([long] * 3 + [films / "short.mkv"] * 20)
@@ -258,7 +263,7 @@ def test_progress_is_the_sum_of_all(vidmill, films, models, tmp_path):
     command = ("run", *sources, "--model", models / "yolov8.onnx", "--out", tmp_path / "out.jsonl", "--at-once", 2)
     done = vidmill(*command, "--progress", "json")
     shown = [json.loads(line)["progress"] for line in done.err.splitlines() if line.startswith('{"progress"')]
-    assert shown[-1]["decoded"] == shown[-1]["expected"] == shown[-1]["settled"] == 480
+    assert shown[-1]["decoded"] == shown[-1]["expected"] == shown[-1]["settled"] == 2 * FRAMES
     assert shown[-1]["open"] == 0 and max(now["open"] for now in shown) <= 2
 
 
@@ -314,9 +319,11 @@ def test_other_formats_go_on(compare, sources, out):
     assert compare(sources, "--at-once", 2, out=out) >= 2, "the run should have been stopped"
 
 
-@pytest.mark.parametrize("options", [("--track", "bytetrack"), ("--track", "sort", "--fps", "7.3")], ids=str)
-def test_tracks_go_on(compare, sources, options):
-    assert compare(sources, "--at-once", 4, "--conf", 0.6, *options) >= 2, "the run should have been stopped"
+@pytest.mark.parametrize("tracker", ["bytetrack", "sort"])
+def test_tracks_go_on(compare, sources, tracker):
+    videos = [source for source in sources if source.suffix]
+    stops = compare(videos, "--at-once", 4, "--conf", 0.6, "--track", tracker, "--fps", 20)
+    assert stops >= 2, "the run should have been stopped"
 
 
 @pytest.mark.parametrize("style", ["jsonl", "csv", "parquet", "coco", "mot"])
@@ -338,7 +345,7 @@ def test_drawings_without_records_to_read_begin_anew(compare, films):
 
 def test_what_cannot_be_read_is_so_after_going_on(compare, films):
     sources = [films / name for name in ("no_video.mp4", "long.mp4", "no_video.mp4", "damaged.mp4", "twin.mp4", "no_video.mp4")]
-    compare(sources, "--at-once", 2, "--every", 2, code=1)
+    compare(sources, "--at-once", 2, "--every", 2, code=3)
 
 
 @pytest.fixture
@@ -350,7 +357,7 @@ def stopped(vidmill, films, models, tmp_path):
         command = ("run", *sources, "--model", models / "yolov8.onnx", "--out", f"{tmp_path}/{out}")
         process = vidmill.start(*command, *options)
         deadline = time.monotonic() + 20
-        while total(tmp_path.rglob("*.jsonl")) < 150_000 and process.poll() is None and time.monotonic() < deadline:
+        while total(tmp_path.rglob("*.jsonl")) < 100_000 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)

@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use vidmill_video::Damage;
 
 use crate::ledger::Ledger;
 use crate::progress::Stop;
@@ -69,27 +70,80 @@ impl Ahead {
     /// What came of a source whose run was asked to stop, when `taken` of it had been taken. One that does not notice in time (it waits
     /// for a pipe or a network) is left where it is.
     pub fn close(self, taken: Ledger, deadline: Instant) -> Closing {
-        let mut is_left_out = false;
-        loop {
+        let damage = loop {
             match self.told.recv_deadline(deadline) {
                 Ok(Told::Closed(closing)) => {
                     self.end();
-                    return match is_left_out {
-                        // Wherever it came to, its records end before that.
-                        true => Closing { intake: taken, complete: false, error: None, ..*closing },
-                        false => *closing,
-                    };
+                    break closing.damage;
                 }
-                Ok(_) => is_left_out = true,
-                Err(_) => return Closing { intake: taken, ..Closing::default() },
+                Ok(_) => {}
+                Err(_) => break Damage::default(),
             }
-        }
+        };
+        // Even where it came to its end: that was not its turn.
+        Closing { intake: taken, damage, complete: false, error: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    use vidmill_image::{ColorMatrix, ColorRange, ColorSpec, Picture, Size};
+    use vidmill_video::DecodeOptions;
+
     use super::*;
+    use crate::progress::Progress;
+    use crate::resume::Resumed;
+    use crate::sample::Sampling;
+    use crate::source::SourceKind;
+
+    fn pictures(folder: &Path, count: usize) -> Vec<PathBuf> {
+        let picture = Picture::new(Size::new(8, 8), ColorSpec::new(ColorMatrix::Bt601, ColorRange::Full));
+        let paths = (0..count).map(|n| folder.join(format!("{n}.png")));
+        paths.inspect(|path| vidmill_video::write_image(&path.to_string_lossy(), &picture).unwrap()).collect()
+    }
+
+    fn wait_for(condition: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < end, "nothing happened in time");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn so_many_frames_are_read_ahead_and_no_more_when_nobody_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source { name: "all".into(), kind: SourceKind::Images(pictures(folder.path(), 12)) };
+        let progress = Arc::new(Progress::default());
+        let means = Means {
+            sampling: Sampling::default(),
+            decode: DecodeOptions::default(),
+            clocks: Arc::default(),
+            progress: Arc::clone(&progress),
+            stop: Stop::default(),
+            resumed: Arc::new(Resumed::nothing(1)),
+        };
+        let ahead = Ahead::begin(&means, 0, &source, None);
+        drop(means);
+        let stop = Stop::default();
+        assert!(matches!(ahead.next(&stop), Some(Told::Opened { expected: Some(12), .. })));
+        let most = AHEAD as u64 + 1;
+        wait_for(|| progress.snapshot().decoded == most);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(progress.snapshot().decoded, most);
+        match ahead.next(&stop) {
+            Some(Told::Frame(first)) => assert_eq!((first.head.frame, first.intake.sampled), (0, 1)),
+            _ => panic!("the first frame comes next"),
+        }
+        wait_for(|| progress.snapshot().decoded == most + 1);
+        drop(ahead);
+        // The thread has ended, and what it held is gone.
+        wait_for(|| Arc::strong_count(&progress) == 1);
+        assert_eq!(progress.snapshot().decoded, most + 1);
+    }
 
     fn ahead(told: Vec<Told>) -> Ahead {
         let (tell, receive) = bounded(told.len().max(1));
@@ -108,12 +162,6 @@ mod tests {
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(50)
-    }
-
-    #[test]
-    fn a_source_that_ended_as_the_run_was_stopped_has_ended() {
-        let closing = ahead(vec![closed(READ, true)]).close(TAKEN, soon());
-        assert!(closing.complete && closing.intake == READ);
     }
 
     #[test]
