@@ -332,6 +332,18 @@ def test_a_folder_goes_on(compare, sources, style):
     assert compare(sources, "--at-once", 3, "--format", style, *tracked, out="each/") >= 2, "the run should have been stopped"
 
 
+def test_journals_of_sources_that_are_done_do_not_stay(run, films):
+    """A run that was killed between the manifest and the removal leaves one."""
+    sources, options = [films / "short.mkv", films / "mjpeg.avi"], ("--format", "parquet", "--at-once", 2)
+    folder = run(sources, *options, out="each/")
+    before = sorted(folder.iterdir())
+    (folder / "short.parquet.partial.jsonl").touch()
+    for file in folder.glob("mjpeg*"):
+        file.unlink()
+    run(sources, *options, "--resume", out="each/")
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("out", ["out.jsonl", "out.parquet", "each/"])
 def test_drawings_come_out_the_same(compare, films, out):
     """Also of one file named twice."""

@@ -189,7 +189,9 @@ impl Feeder {
     fn take(&mut self, number: usize, name: &Arc<str>, told: Told) {
         match told {
             Told::Opened { probe, expected } => {
-                self.open.insert(number, Open::default());
+                // Whatever comes by again is counted already.
+                let intake = self.means.resumed.intake(number);
+                self.open.insert(number, Open { intake, ..Open::default() });
                 self.means.progress.begin_source(name, expected);
                 self.report(Event::Opened { number, name: Arc::clone(name), probe });
             }

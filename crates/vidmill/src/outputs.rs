@@ -150,6 +150,9 @@ impl Outputs {
         clocks: Arc<Clocks>,
         tap: Option<Tap>,
     ) -> Result<Self, RunError> {
+        // A run that is killed right when a source is done may leave what that needs no more.
+        let done = (0..plan.sources.len()).filter(|number| resumed.is_done(*number));
+        done.filter_map(|number| plan.records(number)).try_for_each(sink::clear)?;
         plan.folders.iter().try_for_each(|folder| make_folder(folder))?;
         let shared = if plan.to_folder {
             make_folder(&plan.out)?;

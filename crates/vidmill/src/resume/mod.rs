@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::checkpoint::{Checkpoint, Doubts, Mark};
+use crate::ledger::Ledger;
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::{Annotates, Plan};
 use crate::record::Record;
@@ -288,6 +289,14 @@ impl Resumed {
     /// How each source begins.
     pub fn starts(&self) -> &[Start] {
         &self.starts
+    }
+
+    /// What an undisturbed run had counted of a source when it came to where this one begins.
+    pub fn intake(&self, number: usize) -> Ledger {
+        match self.starts.get(number) {
+            Some(Start::After(going)) => going.checkpoint.intake(),
+            _ => Ledger::default(),
+        }
     }
 
     /// Bytes to keep of the output that all sources share.

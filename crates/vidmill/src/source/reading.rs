@@ -95,8 +95,9 @@ impl Means {
     }
 
     fn read_frames(&self, number: usize, mut reader: Reader, tell: &mut dyn FnMut(Told) -> bool) -> Closing {
-        let mut closing = Closing::default();
-        let mut watch = match self.begin(number, &mut reader, &mut closing.intake) {
+        // Whatever comes by again is counted already.
+        let mut closing = Closing { intake: self.resumed.intake(number), ..Closing::default() };
+        let mut watch = match self.begin(number, &mut reader) {
             Ok(watch) => watch,
             Err(error) => return Closing { error: Some(error), damage: reader.damage(), ..closing },
         };
@@ -155,12 +156,10 @@ impl Means {
     }
 
     /// Brings the reader to where the source begins for this run.
-    fn begin(&self, number: usize, reader: &mut Reader, intake: &mut Ledger) -> Result<Watch, String> {
+    fn begin(&self, number: usize, reader: &mut Reader) -> Result<Watch, String> {
         let mut watch = Watch::new(Sampler::new(self.sampling));
         let Some(Start::After(going)) = self.resumed.starts().get(number) else { return Ok(watch) };
         let Going { checkpoint, mark, redraw } = going.as_ref();
-        // Whatever comes by again is counted already.
-        *intake = checkpoint.intake();
         if let Some(redraw) = redraw {
             watch.again = Some(Again { mark: *mark, records: Some(Drawn::open(redraw)?) });
             return Ok(watch);
