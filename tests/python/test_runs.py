@@ -247,3 +247,36 @@ def test_what_cannot_be_run_is_told(clips, models, tmp_path):
         run.manifest
     with pytest.raises(vidmill.RunFailed, match="overwrite"):
         next(vidmill.run(clips / "h264.mp4", models / "yolov8.onnx", out=clips / "h264.mp4"))
+
+
+def test_several_sources_at_once(clips, models, binary, tmp_path):
+    sources, path = [clips / "h264.mp4", clips / "images_png", clips / "vfr.mp4"], tmp_path / "out.jsonl"
+    done = support.Command(binary)("run", *sources, "--model", models / "yolov8.onnx", "--every", 2, "--at-once", 2, "--out", path)
+    assert done.code == 0, done.err
+    with vidmill.run(sources, models / "yolov8.onnx", every=2, at_once=2, out=tmp_path / "own.jsonl") as run:
+        first = [next(run).source for _ in range(2)]
+        assert first[0] == str(sources[0]) and first[1].startswith(str(sources[1]))
+        results = list(run)
+    assert dicts(results) == support.read_jsonl(path)[2:]
+    assert (tmp_path / "own.jsonl").read_bytes() == path.read_bytes()
+    assert run.manifest["at_once"] == 2 and run.progress["open"] == 0
+    with pytest.raises(ValueError, match="--at-once"):
+        vidmill.run(sources, models / "yolov8.onnx", at_once=0)
+
+
+def test_several_sources_at_once_are_stopped_and_resumed(clips, models, binary, tmp_path):
+    sources, path = [clips / "h264.mp4", clips / "vfr.mp4", clips / "vp9.webm"], tmp_path / "out.jsonl"
+    options = {"at_once": 3, "track": "sort"}
+    with vidmill.run(sources, models / "yolov8.onnx", out=path, **options) as run:
+        for _ in range(5):
+            next(run)
+    assert run.manifest["interrupted"]
+    for source in run.manifest["sources"]:
+        support.assert_balanced(source["ledger"])
+    done = len(support.read_jsonl(path))
+    with vidmill.run(sources, models / "yolov8.onnx", out=path, resume=True, **options) as run:
+        results = list(run)
+    assert run.manifest["complete"] and run.manifest["resumed"] == done
+    whole = support.Command(binary)("run", *sources, "--model", models / "yolov8.onnx", *typed(options), "--out", tmp_path / "whole.jsonl")
+    assert whole.code == 0 and path.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert dicts(results) == support.read_jsonl(path)[done:]

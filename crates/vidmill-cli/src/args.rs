@@ -208,6 +208,10 @@ pub struct SpeedArgs {
     /// Do not use what `vidmill tune` found
     #[arg(long)]
     pub no_tune: bool,
+    /// Read N sources at the same time: they take turns, a sampled frame each, in the order they were named, and the next one takes the place
+    /// of one that has ended. Each has a decoder, which has its share of the cores
+    #[arg(long, default_value = "1", value_name = "N", value_parser = at_once)]
+    pub at_once: NonZeroUsize,
 }
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -365,6 +369,14 @@ pub enum FolderFormat {
     Parquet,
     Coco,
     Mot,
+}
+
+/// More sources at once than this come from a slip of the finger.
+const MOST_AT_ONCE: usize = 1024;
+
+fn at_once(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text.parse::<NonZeroUsize>().ok().filter(|count| count.get() <= MOST_AT_ONCE);
+    count.ok_or_else(|| format!("write a number from 1 to {MOST_AT_ONCE}"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -38,6 +38,7 @@ pub fn options(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -
         then: then(args, programs)?,
         resume: args.output.resume,
         tuning: tuning(&args.speed),
+        at_once: args.speed.at_once,
         command: words(typed),
     })
 }
@@ -54,6 +55,7 @@ pub fn bench(args: &BenchArgs, typed: &[OsString], programs: Option<Programs>) -
         batch: args.speed.batch.0,
         isolate: isolation(args.isolation, &args.model, false, programs)?,
         tuning: tuning(&args.speed),
+        at_once: args.speed.at_once,
         command: words(typed),
         ..run
     })
@@ -87,6 +89,7 @@ fn measured(
         then: None,
         resume: false,
         tuning: Tuning::Ignore,
+        at_once: NonZeroUsize::MIN,
         command: Vec::new(),
     }
 }

@@ -70,7 +70,12 @@ fn show_bar(progress: &Progress, wait: &mut dyn FnMut(Duration) -> bool) {
 
 fn name_of(now: &Snapshot) -> String {
     let path = std::path::Path::new(&now.source);
-    path.file_name().map_or_else(|| now.source.clone(), |name| name.to_string_lossy().into_owned())
+    let name =
+        path.file_name().map_or_else(|| now.source.clone(), |name| name.to_string_lossy().into_owned());
+    match now.open.saturating_sub(1) {
+        0 => name,
+        others => format!("{name} and {others} more"),
+    }
 }
 
 fn show_json(progress: &Progress, wait: &mut dyn FnMut(Duration) -> bool) {

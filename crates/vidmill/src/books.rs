@@ -11,7 +11,7 @@ use vidmill_video::Rational;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
-use crate::feed::{Closing, Event, LineEnd};
+use crate::feed::{Event, LineEnd};
 use crate::ledger::Ledger;
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::Outputs;
@@ -19,8 +19,11 @@ use crate::progress::{Progress, Stop};
 use crate::record::{self, Json, Outcome, Record};
 use crate::reorder::Reorder;
 use crate::resume::{Resumed, Start};
+use crate::source::reading::Closing;
 use crate::stage::Stage;
+use crate::standing::{Place, Standing, State};
 use crate::track::Following;
+use crate::turns::Turns;
 use crate::usage::Meter;
 use crate::worker::{Item, Verdict};
 
@@ -56,15 +59,13 @@ enum Next {
 pub(crate) struct Books {
     manifest: Manifest,
     outputs: Outputs,
-    /// What became of the current source's sampled frames.
-    settled: Ledger,
     names: Names,
     following: Option<Following>,
     meter: Meter,
     progress: Arc<Progress>,
     resumed: Arc<Resumed>,
-    /// How far the current source has come.
-    now: Checkpoint,
+    /// How far the sources have come that are being read.
+    standing: Standing,
     saved: Saved,
 }
 
@@ -94,10 +95,9 @@ impl Books {
         resumed: Arc<Resumed>,
     ) -> Self {
         let names = Names::new(&plans.into_iter().flatten().collect::<Vec<_>>());
-        let settled = Ledger::default();
-        let now = Checkpoint::at(0, 0, None);
+        let standing = Standing::new(resumed.turns(manifest.at_once), resumed.starts().len());
         let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
-        Self { manifest, outputs, settled, names, following, meter, progress, resumed, now, saved }
+        Self { manifest, outputs, names, following, meter, progress, resumed, standing, saved }
     }
 
     /// Takes events until there are no more. When an output fails, asks the run to stop and lets what is under way
@@ -169,11 +169,14 @@ impl Books {
     fn open(&mut self) -> Result<(), RunError> {
         self.manifest.note_failures(self.resumed.failures.iter().cloned());
         let resumed = Arc::clone(&self.resumed);
-        for start in resumed.starts() {
-            let Start::Done(entry) = start else { break };
-            self.manifest.take_over(SourceEntry::clone(entry));
+        for (start, entry) in resumed.starts().iter().zip(resumed.begun()) {
+            match start {
+                Start::Done(entry) => self.manifest.take_over(SourceEntry::clone(entry)),
+                _ => self.manifest.sources.push(SourceEntry::begun(&entry.source, entry.probe.clone())),
+            }
         }
-        self.now = self.beginning_of(self.manifest.sources.len(), None);
+        self.take_over_done();
+        self.admit();
         self.note_checkpoint();
         // One that tells where to go on stays, until there is more to tell.
         if self.resumed.shared_bytes().is_none() {
@@ -182,37 +185,37 @@ impl Books {
         Ok(())
     }
 
-    /// Where this run begins with a source.
-    fn beginning_of(&self, number: usize, time_base: Option<Rational>) -> Checkpoint {
-        match self.resumed.starts().get(number) {
-            Some(Start::After(going)) => going.checkpoint.clone(),
-            _ => Checkpoint {
-                tracker: self.following.as_ref().map(Following::begin),
-                ..Checkpoint::at(number, self.outputs.position().unwrap_or(0), time_base)
-            },
+    /// Sources that an earlier run is done with have their places in the manifest among those that are opened.
+    fn take_over_done(&mut self) {
+        let resumed = Arc::clone(&self.resumed);
+        while let Some(Start::Done(entry)) = resumed.starts().get(self.manifest.sources.len()) {
+            self.manifest.take_over(SourceEntry::clone(entry));
         }
+    }
+
+    /// Sources that have got a place in the turns begin.
+    fn admit(&mut self) {
+        let Self { resumed, following, outputs, standing, .. } = self;
+        standing.admit(|number| beginning_of(resumed, following.as_ref(), outputs, number, None));
     }
 
     fn report(&mut self, event: Event) -> Result<(), RunError> {
         match event {
-            Event::Done { number } => {
-                if let Some(Start::Done(entry)) = self.resumed.starts().get(number)
-                    && number == self.manifest.sources.len()
-                {
-                    self.manifest.take_over(SourceEntry::clone(entry));
-                }
-                Ok(())
-            }
             Event::Opened { number, name, probe } => {
                 self.outputs.begin_source(number, probe.as_deref())?;
                 let time_base = probe.as_ref().map(|p| p.time_base);
-                self.manifest.sources.push(SourceEntry::begun(&name, probe.map(|p| *p)));
+                let entry = SourceEntry::begun(&name, probe.map(|p| *p));
+                match self.manifest.sources.get_mut(number) {
+                    Some(place) => *place = entry,
+                    None => self.manifest.sources.push(entry),
+                }
+                self.take_over_done();
                 self.begin_source(number, time_base)?;
                 self.outputs.write_manifest_of(&self.manifest, number)?;
                 Ok(())
             }
-            Event::Redrawn { record, frame } => {
-                self.outputs.draw(&record, &frame);
+            Event::Redrawn { number, record, frame } => {
+                self.outputs.draw(number, &record, &frame);
                 Ok(())
             }
             Event::Frame { item, verdict } => self.record(item, verdict),
@@ -223,9 +226,10 @@ impl Books {
     /// Takes over what earlier runs did of a source.
     fn begin_source(&mut self, number: usize, time_base: Option<Rational>) -> Result<(), RunError> {
         self.outputs.flush()?;
-        self.now = self.beginning_of(number, time_base);
-        self.settled = self.now.settled();
-        self.manifest.resumed += self.now.intake().sampled;
+        let Self { resumed, following, outputs, .. } = &*self;
+        let now = beginning_of(resumed, following.as_ref(), outputs, number, time_base);
+        self.manifest.resumed += now.intake().sampled;
+        self.standing.begin(number, now);
         self.note_checkpoint();
         self.saved.is_behind = true;
         Ok(())
@@ -238,13 +242,8 @@ impl Books {
         Ok(())
     }
 
-    /// What has just been flushed is where another run can go on, unless the annotated video ended before that.
     fn note_checkpoint(&mut self) {
-        let Some(bytes) = self.outputs.position().filter(|_| !self.outputs.has_failed_to_draw()) else {
-            return;
-        };
-        self.now.bytes = bytes;
-        self.manifest.checkpoint = Some(self.now.clone());
+        self.standing.note(&self.outputs, &mut self.manifest);
     }
 
     fn save_if_due(&mut self) -> Result<(), RunError> {
@@ -264,9 +263,11 @@ impl Books {
     }
 
     fn record(&mut self, item: Item, verdict: Verdict) -> Result<(), RunError> {
-        if self.now.sound && self.resumed.doubts.about(self.now.source) {
+        let number = item.head.number;
+        let place = self.standing.of(number);
+        if place.now.sound && self.resumed.doubts.about(number) {
             // Before anything is written that whoever goes on must not rely on.
-            self.now.sound = false;
+            (place.now.sound, place.is_ahead) = (false, true);
             self.save()?;
         }
         let mut outcome = match verdict {
@@ -274,57 +275,76 @@ impl Books {
             Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
             Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
-        if let Some((following, tracker)) = self.following.as_ref().zip(self.now.tracker.as_mut()) {
+        let place = self.standing.of(number);
+        if let Some((following, tracker)) = self.following.as_ref().zip(place.now.tracker.as_mut()) {
             self.meter.clocks.time(Stage::Track, || following.follow(tracker, &mut outcome));
         }
-        let crate::worker::Head { source, frame, pts, time, decoded } = item.head;
+        let crate::worker::Head { source, frame, pts, time, decoded, .. } = item.head;
         let record = Record { source, frame, pts, time, outcome };
-        self.outputs.write(&record, item.frame.as_ref())?;
-        self.settled.settle(&record.outcome);
-        self.now.note(&record);
+        self.outputs.write(number, &record, item.frame.as_ref())?;
+        place.now.note(&record);
+        place.is_ahead = true;
+        self.standing.turns.took(number);
         self.saved.is_behind = true;
-        self.manifest.note_failures(FailureEntry::of(&record, self.now.source));
+        self.manifest.note_failures(FailureEntry::of(&record, number));
         self.progress.settled(!matches!(record.outcome, Outcome::Ok(_)), decoded.elapsed());
         Ok(())
     }
 
     fn end_source(&mut self, number: usize, closing: Closing) -> Result<(), RunError> {
+        let is_done = closing.is_done();
         let Closing { intake, damage, complete, error } = closing;
-        let is_done = complete || error.is_some();
         self.flush()?;
+        let place = self.standing.of(number);
+        place.state = State::Closed;
         let ledger = Ledger {
             decoded: intake.decoded,
             skipped: intake.skipped,
             sampled: intake.sampled,
-            ..std::mem::take(&mut self.settled)
+            ..place.now.settled()
         };
-        if let Some(entry) = self.manifest.sources.last_mut() {
+        if let Some(entry) = self.manifest.sources.get_mut(number) {
             *entry = SourceEntry { ledger, damage, complete, error, ..entry.clone() };
         }
         self.manifest.ledger.add(&ledger);
-        self.outputs.end_source()?;
+        self.outputs.end_source(number)?;
         ledger.check()?;
-        if is_done && self.outputs.has_failed_to_draw() {
-            self.manifest.unfinished.extend(self.manifest.checkpoint.clone());
-        } else if is_done {
-            self.now = Checkpoint::at(number + 1, self.now.bytes, None);
-            self.manifest.checkpoint = Some(self.now.clone());
+        if is_done && self.outputs.has_failed_to_draw(number) {
+            self.manifest.unfinished.extend(self.manifest.checkpoint_of(number).cloned());
+        }
+        if is_done {
+            self.standing.end(number);
+            self.admit();
+            self.note_checkpoint();
             // A source's own manifest is written at once; of that of all, it takes too long to do so for each.
-            self.saved.is_behind = self.outputs.position().is_some();
+            self.saved.is_behind = self.outputs.position(number).is_some() || self.standing.is_any_open();
         }
         self.meter.read(&mut self.manifest);
         self.outputs.write_manifest_of(&self.manifest, number)?;
         Ok(())
     }
 
-    /// After a failure, what was settled of a source that was never closed: only what has a record is counted.
-    fn end_unclosed_source(&mut self) {
-        let settled = std::mem::take(&mut self.settled);
-        let recorded = settled.ok + settled.failed + settled.dropped;
-        let ledger = Ledger { decoded: recorded, sampled: recorded, ..settled };
-        if let Some(entry) = self.manifest.sources.last_mut().filter(|_| recorded > 0) {
-            entry.ledger = ledger;
-            self.manifest.ledger.add(&ledger);
+    /// What was settled of sources that were never closed, after a failure, or never opened, as their turns did not come again: only what
+    /// has a record is counted.
+    fn end_unclosed_sources(&mut self, standing: Standing) {
+        for (number, Place { now, state, .. }) in standing.into_all() {
+            let settled = now.settled();
+            let recorded = settled.ok + settled.failed + settled.dropped;
+            let Some(entry) = self.manifest.sources.get_mut(number).filter(|_| recorded > 0) else {
+                continue;
+            };
+            entry.ledger = match state {
+                State::Closed => continue,
+                State::Open => Ledger { decoded: recorded, sampled: recorded, ..settled },
+                State::Waiting => Ledger {
+                    ok: settled.ok,
+                    failed: settled.failed,
+                    dropped: settled.dropped,
+                    ..now.intake()
+                },
+            };
+            self.manifest.ledger.add(&entry.ledger);
+            self.manifest.resumed += if state == State::Waiting { recorded } else { 0 };
         }
     }
 
@@ -332,20 +352,41 @@ impl Books {
         // Outputs are closed and the manifest is written also after a failure, whose first cause is what is told.
         let result = result.and_then(|()| self.flush());
         let result = result.and(self.outputs.finish());
-        self.end_unclosed_source();
+        let standing = std::mem::replace(&mut self.standing, Standing::new(Turns::new([], [], 1), 0));
+        self.end_unclosed_sources(standing);
         self.meter.read(&mut self.manifest);
         // Asked to stop when all was read already is not interrupted; nor is a source that ended with its own error.
         let is_read = self.manifest.is_read(self.resumed.starts().len());
         let without_error = self.manifest.sources.iter().all(|s| s.error.is_none());
         self.manifest.complete = result.is_ok() && is_read && without_error;
         self.manifest.interrupted = stop.is_asked() && result.is_ok() && !is_read;
-        self.manifest.checkpoint = self.manifest.checkpoint.take().filter(|_| result.is_err() || !is_read);
+        if result.is_ok() && is_read {
+            self.manifest.checkpoint = None;
+            self.manifest.further_checkpoints.clear();
+        }
         self.manifest.error = result.as_ref().err().map(ToString::to_string);
         let written = self.outputs.write_manifests(&self.manifest);
         result?;
         written?;
         self.manifest.ledger.check()?;
         Ok(self.manifest)
+    }
+}
+
+/// Where this run begins with source `number`.
+fn beginning_of(
+    resumed: &Resumed,
+    following: Option<&Following>,
+    outputs: &Outputs,
+    number: usize,
+    time_base: Option<Rational>,
+) -> Checkpoint {
+    match resumed.starts().get(number) {
+        Some(Start::After(going)) => going.checkpoint.clone(),
+        _ => Checkpoint {
+            tracker: following.map(Following::begin),
+            ..Checkpoint::at(number, outputs.position(number).unwrap_or(0), time_base)
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! How far an unfinished run has come: what its manifest says so that another run can go on from there.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 use vidmill_video::Rational;
@@ -78,19 +78,26 @@ impl Checkpoint {
     }
 }
 
-/// Which sources the reader met something unusual in. It says so before it hands on any frame that comes after that, so whoever
-/// has such a frame knows.
+/// Which sources something unusual was met in. Noted before any frame that comes after that is handed on, so whoever has such a frame
+/// knows.
 #[derive(Debug, Default)]
-pub(crate) struct Doubts(AtomicUsize);
+pub(crate) struct Doubts(Vec<AtomicBool>);
 
 impl Doubts {
-    /// Notes source `number`; sources come in order.
-    pub fn note(&self, number: usize) {
-        self.0.store(number + 1, Relaxed);
+    /// None yet, about any of so many sources.
+    pub fn none(sources: usize) -> Self {
+        Self((0..sources).map(|_| AtomicBool::default()).collect())
     }
 
-    /// Whether source `number` was noted, or one after it.
+    /// Notes source `number`.
+    pub fn note(&self, number: usize) {
+        if let Some(doubt) = self.0.get(number) {
+            doubt.store(true, Relaxed);
+        }
+    }
+
+    /// Whether source `number` was noted.
     pub fn about(&self, number: usize) -> bool {
-        self.0.load(Relaxed) > number
+        self.0.get(number).is_some_and(|doubt| doubt.load(Relaxed))
     }
 }

@@ -1,49 +1,38 @@
 //! The first half of the pipeline: source -> decode -> sample -> preprocess -> slot.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use vidmill_image::{Geometry, Preprocess, TensorSpec};
 use vidmill_infer::TaskPlan;
-use vidmill_video::{Damage, DecodeOptions, Frame, FrameHead, Probe, Rational, Timestamp};
+use vidmill_video::{Frame, Probe};
 
-use crate::checkpoint::Mark;
+use crate::ahead::Ahead;
 use crate::fill::Filler;
 use crate::ledger::Ledger;
-use crate::progress::{Progress, Stop};
 use crate::record::Record;
-use crate::resume::{Going, Resumed, Start};
-use crate::sample::{Choice, NoTimestamp, Sampler, Sampling};
-use crate::sink::jsonl::{self, Records};
 use crate::source::Source;
-use crate::source::reader::{Read, Reader};
-use crate::stage::{Clocks, Stage};
+use crate::source::reader::Reader;
+use crate::source::reading::{Closing, Means, Sampled, Told};
+use crate::stage::Stage;
+use crate::turns::Turns;
 use crate::worker::{Head, Item, Ticket, Verdict};
+
+/// How long sources that are read ahead may take to notice that they should stop, all together: whoever keeps the books waits longer.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Everything that is reported of a run, in order.
 pub(crate) enum Event {
     /// A source was opened.
     Opened { number: usize, name: Arc<str>, probe: Option<Box<Probe>> },
-    /// An earlier run is done with a source.
-    Done { number: usize },
     /// A frame whose record an earlier run wrote, to be drawn again.
-    Redrawn { record: Box<Record>, frame: Frame },
+    Redrawn { number: usize, record: Box<Record>, frame: Frame },
     /// A sampled frame has its verdict.
     Frame { item: Item, verdict: Verdict },
     /// A source gave all it could.
     Closed { number: usize, closing: Box<Closing> },
-}
-
-/// What is known of a source when its reading ends.
-#[derive(Default)]
-pub(crate) struct Closing {
-    /// Decoded, skipped and sampled; the rest is counted where records are written.
-    pub intake: Ledger,
-    pub damage: Damage,
-    /// Read to its end, or to `--end`.
-    pub complete: bool,
-    pub error: Option<String>,
 }
 
 /// Gives out places in the order of what is reported, and carries events. No more than a window of them are under way
@@ -104,47 +93,39 @@ impl LineEnd {
     }
 }
 
-/// Reads all sources, one after the other, and hands batches to the executor.
+/// Reads all sources, and hands batches to the executor.
 pub(crate) struct Feeder {
     pub sources: Vec<Source>,
+    pub turns: Turns,
+    /// How many are read at once. One is read by this thread itself, several by a thread each.
+    pub at_once: usize,
     /// The first source, already open: whether it can be read was to be known before any output was touched.
     pub first: Option<Reader>,
-    pub sampling: Sampling,
-    pub decode: DecodeOptions,
+    pub means: Means,
     pub plan: Arc<TaskPlan>,
     pub keep_frames: bool,
     pub filler: Filler<Ticket>,
     pub line: Line,
-    pub clocks: Arc<Clocks>,
-    pub progress: Arc<Progress>,
-    pub stop: Stop,
-    /// What is done already, and where this run goes on.
-    pub resumed: Arc<Resumed>,
+    /// What is known of the sources that have been opened.
+    pub open: BTreeMap<usize, Open>,
+}
+
+/// A source whose opening has been reported.
+#[derive(Default)]
+pub(crate) struct Open {
+    /// Kept while frames stay alike.
+    preprocess: Option<Preprocess>,
+    /// What of it has been taken.
+    intake: Ledger,
 }
 
 impl Feeder {
     /// Reads until all sources are exhausted or the run is asked to stop; returns when every batch was delivered.
     pub fn feed(mut self) {
-        let mut first = self.first.take();
-        for (number, source) in std::mem::take(&mut self.sources).iter().enumerate() {
-            if self.resumed.is_done(number) {
-                self.report(Event::Done { number });
-                continue;
-            }
-            if self.stop.is_asked() {
-                break;
-            }
-            let reader = first.take().map_or_else(|| Reader::open(source, &self.decode), Ok);
-            let probe = reader.as_ref().ok().and_then(Reader::probe).cloned().map(Box::new);
-            self.report(Event::Opened { number, name: Arc::clone(&source.name), probe });
-            let closing = match reader {
-                Ok(reader) => {
-                    self.progress.begin_source(&source.name, reader.expected());
-                    self.read_source(number, reader)
-                }
-                Err(error) => Closing { error: Some(error.to_string()), ..Closing::default() },
-            };
-            self.report(Event::Closed { number, closing: Box::new(closing) });
+        if self.at_once > 1 {
+            self.feed_by_turns();
+        } else {
+            self.feed_one_by_one();
         }
         self.filler.submit();
         // First the line: who keeps the books then knows that only the workers' end is to be waited for.
@@ -153,100 +134,105 @@ impl Feeder {
         drop(filler);
     }
 
-    fn read_source(&mut self, number: usize, mut reader: Reader) -> Closing {
-        let mut closing = Closing::default();
-        let mut watch = match self.begin(number, &mut reader, &mut closing.intake) {
-            Ok(watch) => watch,
-            Err(error) => return Closing { error: Some(error), damage: reader.damage(), ..closing },
-        };
-        let mut preprocess = None;
-        while !self.stop.is_asked() {
-            let read = self.clocks.time(Stage::Decode, || reader.next(&mut |head| watch.want(head)));
-            if !reader.is_sound() {
-                self.resumed.doubts.note(number);
-            }
-            let read = match watch.pass(read) {
-                Passed::Through(read) => read,
-                Passed::Redrawn(record, frame) => {
-                    self.report(Event::Redrawn { record, frame });
-                    self.progress.decoded();
-                    continue;
-                }
-                Passed::By => {
-                    self.progress.decoded();
-                    continue;
-                }
-                Passed::Lost(error) => {
-                    closing.error = Some(error);
-                    break;
-                }
-            };
-            match read {
-                Err(error) => {
-                    closing.error = Some(error.to_string());
-                    break;
-                }
-                Ok(Read::End) => {
-                    closing.complete = true;
-                    break;
-                }
-                Ok(Read::Skipped(head)) => {
-                    closing.intake.skip();
-                    if let Some(reason) = watch.over_at(head) {
-                        closing.complete = reason.is_ok();
-                        closing.error = reason.err().map(|e| e.to_string());
-                        break;
-                    }
-                }
-                Ok(Read::Frame(head, frame)) => {
-                    closing.intake.sample();
-                    self.take(Head::new(reader.name(), head), frame, &mut preprocess);
-                }
-                Ok(Read::Broken(head, error)) => {
-                    closing.intake.sample();
-                    let item = Item { head: Head::new(reader.name(), head), frame: None };
-                    self.report(Event::Frame { item, verdict: Verdict::Failed { error, attempts: 1 } });
-                }
-            }
-            self.progress.decoded();
+    fn feed_one_by_one(&mut self) {
+        let (means, sources) = (self.means.clone(), std::mem::take(&mut self.sources));
+        while let Some((number, source)) = self.next_of(&sources) {
+            let first = self.first.take();
+            means.read(number, source, first, &mut |told| {
+                self.take(number, &source.name, told);
+                true
+            });
         }
-        closing.damage = reader.damage();
-        closing
     }
 
-    /// Brings the reader to where the source begins for this run.
-    fn begin(&self, number: usize, reader: &mut Reader, intake: &mut Ledger) -> Result<Watch, String> {
-        let mut watch = Watch::new(Sampler::new(self.sampling));
-        let Some(Start::After(going)) = self.resumed.starts().get(number) else { return Ok(watch) };
-        let Going { checkpoint, mark, redraw } = going.as_ref();
-        // Whatever comes by again is counted already.
-        *intake = checkpoint.intake();
-        if let Some((records, begin)) = redraw {
-            let records = jsonl::read_from(records, *begin).map_err(|error| error.to_string())?;
-            watch.again = Some(Again { mark: *mark, records: Some(records) });
-            return Ok(watch);
+    /// The source whose turn it is, unless the run is to stop.
+    fn next_of<'a>(&self, sources: &'a [Source]) -> Option<(usize, &'a Source)> {
+        let number = self.turns.next().filter(|_| !self.means.stop.is_asked())?;
+        sources.get(number).map(|source| (number, source))
+    }
+
+    fn feed_by_turns(&mut self) {
+        let sources = std::mem::take(&mut self.sources);
+        let mut readers: BTreeMap<usize, Ahead> = BTreeMap::new();
+        while let Some((number, source)) = self.next_of(&sources) {
+            // All that have a place are opened, and read ahead, while they wait for their turns.
+            for number in
+                self.turns.circle().filter(|number| !readers.contains_key(number)).collect::<Vec<_>>()
+            {
+                let Some(source) = sources.get(number) else { continue };
+                let first = self.turns.next().filter(|next| *next == number).and_then(|_| self.first.take());
+                readers.insert(number, Ahead::begin(&self.means, number, source, first));
+            }
+            let told = readers.get(&number).and_then(|ahead| ahead.next(&self.means.stop));
+            let Some(told) = told else { break };
+            if matches!(told, Told::Closed(_)) {
+                readers.remove(&number).into_iter().for_each(Ahead::end);
+            }
+            self.take(number, &source.name, told);
         }
-        let time_base = checkpoint.time_base.unwrap_or(Rational::new(0, 1));
-        let timestamp = mark.pts.map(|pts| Timestamp { pts, time_base });
-        let last = FrameHead { index: mark.frame, timestamp };
-        let mut after = Watch::new(Sampler::after(self.sampling, mark.first_pts, last));
-        let go_on = || reader.go_on_after(checkpoint, *mark, &mut |head| after.want(head));
-        let went = self.clocks.time(Stage::Decode, go_on);
-        if went.map_err(|error| error.to_string())? {
-            self.progress.passed(mark.frame + 1);
-            return Ok(after);
+        self.close_all(readers);
+    }
+
+    /// Sources that were opened when the run was asked to stop are closed. What was read ahead of them is as if it never had been.
+    fn close_all(&mut self, readers: BTreeMap<usize, Ahead>) {
+        let deadline = Instant::now() + STOP_PATIENCE;
+        for (number, ahead) in readers {
+            let taken = self.open.get(&number).map(|open| open.intake);
+            let closing = Box::new(ahead.close(taken.unwrap_or_default(), deadline));
+            if taken.is_some() {
+                self.report(Event::Closed { number, closing });
+            }
         }
-        tracing::debug!(source = %reader.name(), frame = mark.frame + 1, "going on by way of the beginning");
-        watch.again = Some(Again { mark: *mark, records: None });
-        Ok(watch)
+    }
+
+    /// Reports what was told of a source, and gives its frames to the model.
+    fn take(&mut self, number: usize, name: &Arc<str>, told: Told) {
+        match told {
+            Told::Opened { probe, expected } => {
+                // Whatever comes by again is counted already.
+                let intake = self.means.resumed.intake(number);
+                self.open.insert(number, Open { intake, ..Open::default() });
+                self.means.progress.begin_source(name, expected);
+                self.report(Event::Opened { number, name: Arc::clone(name), probe });
+            }
+            Told::Redrawn(record, frame) => self.report(Event::Redrawn { number, record, frame }),
+            Told::Frame(sampled) => {
+                let Sampled { head, frame, intake, is_sound } = *sampled;
+                if !is_sound {
+                    self.means.resumed.doubts.note(number);
+                }
+                self.turns.took(number);
+                match frame {
+                    Ok(frame) => self.take_frame(head, frame, intake),
+                    Err(error) => {
+                        self.open.entry(number).or_default().intake = intake;
+                        let item = Item { head, frame: None };
+                        self.report(Event::Frame { item, verdict: Verdict::Failed { error, attempts: 1 } });
+                    }
+                }
+            }
+            Told::Closed(closing) => {
+                // One that was asked to stop keeps its place.
+                if closing.is_done() {
+                    self.turns.ended(number);
+                }
+                self.open.remove(&number);
+                self.means.progress.end_source();
+                self.report(Event::Closed { number, closing });
+            }
+        }
     }
 
     /// Preprocesses a frame into the slot that is being filled, and hands the slot over when it is full.
-    fn take(&mut self, head: Head, frame: Frame, preprocess: &mut Option<Preprocess>) {
+    fn take_frame(&mut self, head: Head, frame: Frame, intake: Ledger) {
         let place = self.place();
         let spec = self.plan.spec_for(frame.planes().displayed_size());
         let room = self.filler.room(&spec);
-        let geometry = self.clocks.time(Stage::Preprocess, || fill(&frame, &spec, preprocess, room));
+        let open = self.open.entry(head.number).or_default();
+        open.intake = intake;
+        let preprocess = &mut open.preprocess;
+        let clocks = &self.means.clocks;
+        let geometry = clocks.time(Stage::Preprocess, || fill(&frame, &spec, preprocess, room));
         let item = Item { head, frame: self.keep_frames.then_some(frame) };
         match geometry {
             Ok(geometry) => self.filler.put((place, item), geometry),
@@ -267,109 +253,7 @@ impl Feeder {
         if self.line.is_full() {
             self.filler.submit();
         }
-        self.clocks.time(Stage::WaitForSlot, || self.line.place())
-    }
-}
-
-/// Asks the sampler, and remembers where it said that nothing more will be taken.
-struct Watch {
-    sampler: Sampler,
-    over: Option<(u64, Result<(), NoTimestamp>)>,
-    again: Option<Again>,
-}
-
-/// Frames that come by again, since there was no way to begin after them.
-struct Again {
-    /// The last of them.
-    mark: Mark,
-    /// Where they are to be drawn again: their records.
-    records: Option<Records>,
-}
-
-/// What became of a frame that may have come by before.
-enum Passed {
-    /// It did not.
-    Through(Result<Read, vidmill_video::Error>),
-    By,
-    Redrawn(Box<Record>, Frame),
-    /// The source, or its records, are not what they were.
-    Lost(String),
-}
-
-impl Watch {
-    fn new(sampler: Sampler) -> Self {
-        Self { sampler, over: None, again: None }
-    }
-
-    /// Whether nothing but a redrawing is wanted of this frame.
-    fn comes_again(&self, head: FrameHead) -> bool {
-        self.again.as_ref().is_some_and(|again| head.index <= again.mark.frame)
-    }
-
-    /// Sorts out what came by before.
-    fn pass(&mut self, read: Result<Read, vidmill_video::Error>) -> Passed {
-        let Some(Again { mark, mut records }) = self.again.take() else { return Passed::Through(read) };
-        let lost = |what: &str| {
-            let frame = mark.frame;
-            Passed::Lost(format!(
-                "cannot go on after frame {frame}: {what}; leave --resume out to begin anew"
-            ))
-        };
-        let head = match &read {
-            Ok(Read::Frame(head, _) | Read::Skipped(head) | Read::Broken(head, _)) => *head,
-            Ok(Read::End) => return lost("the source ends before it"),
-            Err(_) => return Passed::Through(read),
-        };
-        if head.index == mark.frame && head.timestamp.map(|t| t.pts) != mark.pts {
-            return lost("it has another timestamp than it had");
-        }
-        let passed = match (&mut records, read) {
-            (Some(records), Ok(Read::Frame(head, frame))) => match records.next() {
-                Some(Ok(record)) if record.frame == head.index => Passed::Redrawn(Box::new(record), frame),
-                Some(Err(error)) => lost(&error.to_string()),
-                Some(Ok(_)) | None => lost("the records there are of other frames"),
-            },
-            _ => Passed::By,
-        };
-        self.again = (head.index < mark.frame).then_some(Again { mark, records });
-        passed
-    }
-
-    fn want(&mut self, head: FrameHead) -> bool {
-        let redrawn = self.again.as_ref().is_some_and(|again| again.records.is_some());
-        let chosen = self.choose(head);
-        chosen && (redrawn || !self.comes_again(head))
-    }
-
-    fn choose(&mut self, head: FrameHead) -> bool {
-        // A decoder that looks ahead may ask beyond the end.
-        if self.over.is_some() {
-            return false;
-        }
-        match self.sampler.choose(head) {
-            Ok(Choice::Take) => return true,
-            Ok(Choice::Skip) => {}
-            Ok(Choice::Stop) => self.over = Some((head.index, Ok(()))),
-            Err(error) => self.over = Some((head.index, Err(error))),
-        }
-        false
-    }
-
-    /// Whether reading ends with this frame, and why.
-    fn over_at(&self, head: FrameHead) -> Option<Result<(), NoTimestamp>> {
-        self.over.filter(|(index, _)| *index <= head.index).map(|(_, reason)| reason)
-    }
-}
-
-impl Head {
-    fn new(source: &Arc<str>, head: FrameHead) -> Self {
-        Self {
-            source: Arc::clone(source),
-            frame: head.index,
-            pts: head.timestamp.map(|t| t.pts),
-            time: head.timestamp.map(|t| t.seconds()),
-            decoded: Instant::now(),
-        }
+        self.means.clocks.time(Stage::WaitForSlot, || self.line.place())
     }
 }
 

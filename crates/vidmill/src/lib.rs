@@ -3,6 +3,7 @@
 //! In: sources and a model, as [`Options`] name them. Out: a [`record::Record`] for every sampled frame, in frame order,
 //! written to the sinks; annotated video; and the [`Manifest`] with the ledger. [`run()`] tells the whole story.
 
+mod ahead;
 mod annotate;
 pub mod bench;
 mod books;
@@ -28,8 +29,10 @@ pub mod sample;
 pub mod sink;
 pub mod source;
 mod stage;
+mod standing;
 pub mod track;
 pub mod tune;
+mod turns;
 mod usage;
 mod worker;
 

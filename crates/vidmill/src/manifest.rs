@@ -33,6 +33,8 @@ pub struct Manifest {
     pub parallelism: Parallelism,
     /// Whether device, precision and parallelism are what `vidmill tune` found.
     pub tuned: bool,
+    /// Sources that were read at the same time.
+    pub at_once: usize,
     /// The second model, where there is one.
     pub then: Option<ThenEntry>,
     /// Every source, in order.
@@ -63,6 +65,9 @@ pub struct Manifest {
     pub resumed: u64,
     /// How far the records go, for `--resume`; null when there is nothing left to do.
     pub checkpoint: Option<Checkpoint>,
+    /// Of sources that were read at the same time, those of the others: `checkpoint` is that of the source whose turn is next, and
+    /// these follow in the order of their turns.
+    pub further_checkpoints: Vec<Checkpoint>,
     /// The same of sources with outputs of their own that were read, but not drawn to their end.
     #[serde(skip)]
     pub unfinished: Vec<Checkpoint>,
@@ -156,7 +161,7 @@ pub struct Parallelism {
     pub batch: usize,
     /// Threads of each session.
     pub threads: usize,
-    /// Threads of the decoder.
+    /// Threads of each decoder.
     pub decode_threads: usize,
     /// Slots between reader and workers.
     pub slots: usize,
@@ -260,6 +265,7 @@ impl Manifest {
             track,
             parallelism,
             tuned: false,
+            at_once: 1,
             then: None,
             sources: Vec::new(),
             ledger: Ledger::default(),
@@ -275,6 +281,7 @@ impl Manifest {
             error: None,
             resumed: 0,
             checkpoint: None,
+            further_checkpoints: Vec::new(),
             unfinished: Vec::new(),
             bytes: None,
             resume_key,
@@ -334,13 +341,18 @@ impl Manifest {
         self.sources.len() == sources && self.sources.iter().all(|s| s.complete || s.error.is_some())
     }
 
+    /// The checkpoint of a source that is being read.
+    pub(crate) fn checkpoint_of(&self, number: usize) -> Option<&Checkpoint> {
+        self.checkpoint.iter().chain(&self.further_checkpoints).find(|checkpoint| checkpoint.source == number)
+    }
+
     /// The manifest with one of its sources only, for an output that holds just that one.
     pub(crate) fn only(&self, number: usize) -> Option<Self> {
         let source = self.sources.get(number)?;
         let of_source = self.failures.iter().filter(|f| f.number == number).cloned();
         let failures = of_source.map(|failure| FailureEntry { number: 0, ..failure }).collect();
-        let checkpoints = self.checkpoint.iter().chain(&self.unfinished);
-        let checkpoint = checkpoints.rev().find(|checkpoint| checkpoint.source == number).cloned();
+        let unfinished = self.unfinished.iter().rfind(|checkpoint| checkpoint.source == number);
+        let checkpoint = unfinished.or_else(|| self.checkpoint_of(number)).cloned();
         let complete = source.complete && source.error.is_none() && checkpoint.is_none();
         let interrupted = self.interrupted && !source.complete && source.error.is_none();
         Some(Self {
@@ -350,6 +362,7 @@ impl Manifest {
             complete,
             interrupted,
             checkpoint: checkpoint.map(|checkpoint| Checkpoint { source: 0, ..checkpoint }),
+            further_checkpoints: Vec::new(),
             resume_key: resume::only(&self.resume_key, number),
             ..self.clone()
         })

@@ -39,6 +39,8 @@ pub struct Options {
     pub batch: Option<NonZeroUsize>,
     /// Run the model in supervised worker processes; `None` runs it in threads of this process. Records are the same.
     pub isolate: Option<Isolation>,
+    /// Sources that are read at the same time and take turns, a sampled frame each.
+    pub at_once: NonZeroUsize,
     /// A second model, run on what the first one finds; `None` asks the first one's metadata for it (`vidmill.then`).
     pub then: Option<Then>,
     /// Go on where an earlier run of the same options stopped, with the same outputs as if it never had.
@@ -186,6 +188,12 @@ impl Parallelism {
             isolated,
             slot_bytes: batch.saturating_mul(plan.spec().item_bytes()),
         })
+    }
+
+    /// The same with the decoders' threads shared out among sources that are decoded at the same time.
+    pub(crate) fn shared_out(self, at_once: usize, cores: usize) -> Self {
+        let most = if at_once > 1 { (cores / at_once).max(1) } else { self.decode_threads };
+        Self { decode_threads: self.decode_threads.min(most), ..self }
     }
 
     /// How many frames and other events may be under way at once.

@@ -1,6 +1,6 @@
 //! Where results go: one file for everything, or a folder with one file per source; and the same for annotated video.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,17 +56,16 @@ pub(crate) struct Outputs {
     bones: Arc<[[usize; 2]]>,
     /// One sink for all sources; without it, each source has its own.
     shared: Option<Box<dyn Sink>>,
-    current: Current,
+    open: BTreeMap<usize, Open>,
     tap: Option<Tap>,
     annotation_error: Option<vidmill_video::Error>,
-    /// Whether that is so of the current source, or of one whose records go to the same output.
-    has_failed_to_draw: bool,
+    /// The sources that this is so of.
+    failed_to_draw: BTreeSet<usize>,
     clocks: Arc<Clocks>,
 }
 
-/// What is open for the source whose records are coming.
-#[derive(Default)]
-struct Current {
+/// What is open for a source whose records are coming.
+struct Open {
     sink: Option<Box<dyn Sink>>,
     annotator: Option<Annotator>,
 }
@@ -151,6 +150,9 @@ impl Outputs {
         clocks: Arc<Clocks>,
         tap: Option<Tap>,
     ) -> Result<Self, RunError> {
+        // A run that is killed right when a source is done may leave what that needs no more.
+        let done = (0..plan.sources.len()).filter(|number| resumed.is_done(*number));
+        done.filter_map(|number| plan.records(number)).try_for_each(sink::clear)?;
         plan.folders.iter().try_for_each(|folder| make_folder(folder))?;
         let shared = if plan.to_folder {
             make_folder(&plan.out)?;
@@ -166,10 +168,10 @@ impl Outputs {
             class_names,
             bones,
             shared,
-            current: Current::default(),
+            open: BTreeMap::new(),
             tap,
             annotation_error: None,
-            has_failed_to_draw: false,
+            failed_to_draw: BTreeSet::new(),
             clocks,
         })
     }
@@ -180,27 +182,33 @@ impl Outputs {
         let rate = probe.and_then(|p| p.average_frame_rate);
         let kept = self.resumed.own_bytes(number);
         let open = |path: &PathBuf| open_sink(path, &self.class_names, kept);
-        self.current.sink = records.as_ref().map(open).transpose()?;
-        self.has_failed_to_draw &= records.is_none();
+        let sink = records.as_ref().map(open).transpose()?;
         let annotator = match annotated.clone() {
             None => None,
             Some(AnnotatedPath::Video(path)) => Some(Annotator::video(path, rate)?),
             Some(AnnotatedPath::Folder(path)) => Some(Annotator::folder(path)),
             Some(AnnotatedPath::Image(path)) => Some(Annotator::image(path)),
         };
-        self.current.annotator = annotator.map(|annotator| annotator.with_bones(Arc::clone(&self.bones)));
+        let annotator = annotator.map(|annotator| annotator.with_bones(Arc::clone(&self.bones)));
+        self.open.insert(number, Open { sink, annotator });
         Ok(())
     }
 
-    /// Writes one record, and the frame it belongs to where frames are drawn. When drawing fails, records go on; the failure
-    /// is told at the end.
-    pub fn write(&mut self, record: &Record, frame: Option<&vidmill_video::Frame>) -> Result<(), RunError> {
-        let Self { shared, current, clocks, .. } = self;
-        if let Some(sink) = current.sink.as_mut().or(shared.as_mut()) {
+    /// Writes one record of source `number`, and the frame it belongs to where frames are drawn. When drawing fails, records go on;
+    /// the failure is told at the end.
+    pub fn write(
+        &mut self,
+        number: usize,
+        record: &Record,
+        frame: Option<&vidmill_video::Frame>,
+    ) -> Result<(), RunError> {
+        let Self { shared, open, clocks, .. } = self;
+        let own = open.get_mut(&number).and_then(|open| open.sink.as_mut());
+        if let Some(sink) = own.or(shared.as_mut()) {
             clocks.time(Stage::Write, || sink.write(record))?;
         }
         if let Some(frame) = frame {
-            self.draw(record, frame);
+            self.draw(number, record, frame);
         }
         if let Some(tap) = &mut self.tap {
             tap(record);
@@ -209,53 +217,68 @@ impl Outputs {
     }
 
     /// Draws a record that is written already on its frame.
-    pub fn draw(&mut self, record: &Record, frame: &vidmill_video::Frame) {
-        if let Some(annotator) = &mut self.current.annotator {
+    pub fn draw(&mut self, number: usize, record: &Record, frame: &vidmill_video::Frame) {
+        if let Some(annotator) = self.open.get_mut(&number).and_then(|open| open.annotator.as_mut()) {
             let drawn = self.clocks.time(Stage::Annotate, || annotator.write(record, frame));
-            self.note_annotation(drawn);
+            self.note_annotation(number, drawn);
         }
     }
 
-    /// How long the output is, up to the last flush; `None` where it cannot be gone on with.
-    pub fn position(&self) -> Option<u64> {
-        self.current.sink.as_ref().or(self.shared.as_ref())?.position()
+    /// How long the output of source `number` is, up to the last flush; `None` where it cannot be gone on with.
+    pub fn position(&self, number: usize) -> Option<u64> {
+        let own = self.open.get(&number).and_then(|open| open.sink.as_ref());
+        own.or(self.shared.as_ref())?.position()
     }
 
-    /// Whether an annotated video ended before its time: it is whole only when all of it is drawn again.
-    pub fn has_failed_to_draw(&self) -> bool {
-        self.has_failed_to_draw
+    /// Whether the source's annotated video, or that of one whose records go to the same output, ended before its time: it is whole
+    /// only when all of it is drawn again.
+    pub fn has_failed_to_draw(&self, number: usize) -> bool {
+        match self.plan.records(number) {
+            Some(_) => self.failed_to_draw.contains(&number),
+            None => !self.failed_to_draw.is_empty(),
+        }
+    }
+
+    /// Whether that is so of the output of records that all sources share.
+    pub fn has_failed_to_draw_for_all(&self) -> bool {
+        self.shared.is_some() && !self.failed_to_draw.is_empty()
     }
 
     /// The first failure is kept, and ends the source's annotation.
-    fn note_annotation(&mut self, result: Result<(), vidmill_video::Error>) {
+    fn note_annotation(&mut self, number: usize, result: Result<(), vidmill_video::Error>) {
         if let Err(error) = result {
             tracing::error!(%error, "the annotated video ends here; records go on");
-            self.current.annotator = None;
+            if let Some(open) = self.open.get_mut(&number) {
+                open.annotator = None;
+            }
             self.annotation_error.get_or_insert(error);
-            self.has_failed_to_draw = true;
+            self.failed_to_draw.insert(number);
         }
     }
 
     /// Lets everything written so far leave this process.
     pub fn flush(&mut self) -> Result<(), RunError> {
-        if let Some(sink) = self.current.sink.as_mut().or(self.shared.as_mut()) {
-            self.clocks.time(Stage::Write, || sink.flush())?;
-        }
+        let Self { shared, open, clocks, .. } = self;
+        let own = open.values_mut().filter_map(|open| open.sink.as_mut());
+        own.chain(shared.as_mut()).try_for_each(|sink| clocks.time(Stage::Write, || sink.flush()))?;
         Ok(())
     }
 
-    /// Closes what belongs to the current source.
-    pub fn end_source(&mut self) -> Result<(), RunError> {
-        let Current { sink, annotator } = std::mem::take(&mut self.current);
+    /// Closes what belongs to source `number`.
+    pub fn end_source(&mut self, number: usize) -> Result<(), RunError> {
+        let Some(Open { sink, annotator }) = self.open.remove(&number) else { return Ok(()) };
         // Both are closed, whatever becomes of the first.
         let closed = sink.map_or(Ok(()), Sink::suspend);
-        self.note_annotation(annotator.map_or(Ok(()), Annotator::finish));
+        self.note_annotation(number, annotator.map_or(Ok(()), Annotator::finish));
         Ok(closed?)
     }
 
     /// Closes everything that is still open.
     pub fn finish(&mut self) -> Result<(), RunError> {
-        let ended = self.end_source();
+        let open: Vec<usize> = self.open.keys().copied().collect();
+        // All are closed, whatever becomes of one.
+        let closed: Vec<_> = open.into_iter().map(|number| self.end_source(number)).collect();
+        let ended = closed.into_iter().collect::<Result<(), _>>();
         self.shared.take().map_or(Ok(()), Sink::suspend)?;
         ended?;
         self.annotation_error.take().map_or(Ok(()), |error| Err(RunError::Annotate(error)))
@@ -269,11 +292,11 @@ impl Outputs {
         (0..manifest.sources.len()).try_for_each(|number| self.write_manifest_of(manifest, number))
     }
 
-    /// Writes the manifest while the run goes on: of the current source, where each has its own.
+    /// Writes the manifest while the run goes on: of the sources that are open, where each has its own.
     pub fn write_manifest_in_between(&self, manifest: &Manifest) -> Result<(), SinkError> {
         match self.plan.shared() {
             Some(path) => write_manifest(manifest.clone(), path),
-            None => self.write_manifest_of(manifest, manifest.sources.len().saturating_sub(1)),
+            None => self.open.keys().try_for_each(|&number| self.write_manifest_of(manifest, number)),
         }
     }
 

@@ -41,14 +41,17 @@ pub struct Progress {
     failed: AtomicU64,
     expected: AtomicU64,
     latency: Latency,
+    open: AtomicU64,
     source: Mutex<String>,
 }
 
 /// The numbers at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Snapshot {
-    /// The source being read.
+    /// The source being read; of several at once, the one that was opened last.
     pub source: String,
+    /// Sources being read.
+    pub open: u64,
     /// Frames decoded so far, over all sources.
     pub decoded: u64,
     /// Sampled frames that have their record.
@@ -64,6 +67,7 @@ impl Progress {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             source: self.source.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            open: self.open.load(Relaxed),
             decoded: self.decoded.load(Relaxed),
             settled: self.settled.load(Relaxed),
             failed: self.failed.load(Relaxed),
@@ -73,6 +77,10 @@ impl Progress {
     pub(crate) fn begin_source(&self, name: &str, expected: Option<u64>) {
         name.clone_into(&mut self.source.lock().unwrap_or_else(PoisonError::into_inner));
         self.expected.fetch_add(expected.unwrap_or(0), Relaxed);
+        self.open.fetch_add(1, Relaxed);
+    }
+    pub(crate) fn end_source(&self) {
+        self.open.fetch_sub(1, Relaxed);
     }
     /// Frames that are passed over, since an earlier run is done with them.
     pub(crate) fn passed(&self, frames: u64) {

@@ -2,9 +2,11 @@
 //!
 //! One thread reads ([`crate::feed`]): for each frame, the sampler takes it or the ledger counts it as skipped; a slot
 //! is acquired, which waits while none is free; preprocessing fills it; the executor gets it. Workers run the model.
+//! Where several sources are read at once, each has a thread that decodes ahead of its turn ([`crate::ahead`]).
 //! Where a second model follows, another thread cuts out what was found, for it ([`crate::cascade`]).
 //! The calling thread keeps the books: verdicts are put in order, become records, and go to the sinks.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,10 +29,12 @@ use crate::record::Record;
 use crate::resume::{self, Resumed};
 use crate::sink::Format;
 use crate::source::reader::Reader;
+use crate::source::reading::Means;
 use crate::source::{self, Source};
 use crate::stage::{Clocks, ModelClocks};
 use crate::track::Following;
 use crate::tune;
+use crate::turns::Turns;
 use crate::usage::Meter;
 use crate::worker::{Ticket, Verdict};
 
@@ -75,12 +79,15 @@ fn run_tapped(
     let model = loaded.engine.description();
     let then = cascade::second(options, model)?;
     let second = then.map(|then| Second::load(&then, &loaded.plan, cores, stop)).transpose()?;
-    let (plan, choice) = (Arc::clone(&loaded.plan), loaded.choice);
+    let at_once = options.at_once.get().min(sources.len());
+    let (plan, choice) = (Arc::clone(&loaded.plan), loaded.choice.shared_out(at_once, cores));
     let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
 
     let outputs =
         outputs::Plan::new(&options.output, &sources, &read_beside(options, model, second.as_ref()))?;
-    let key = resume::key(options, model, &plan, &choice, second.as_ref().map(Second::key), &sources);
+    let turns_in_output = outputs.shared().map(|_| at_once).filter(|at_once| *at_once > 1);
+    let then_key = second.as_ref().map(Second::key);
+    let key = resume::key(options, model, &plan, &choice, then_key, &sources, turns_in_output);
     let resumed = match options.resume {
         true => Resumed::find(&outputs, &sources, &key)?,
         false => Resumed::nothing(sources.len()),
@@ -90,13 +97,15 @@ fn run_tapped(
     let mut manifest = Manifest::begun(&options.command, class, model, &plan, track, choice, key);
     manifest.tuned = options.tuning == Tuning::Done;
     manifest.then = second.as_ref().map(Second::entry);
+    manifest.at_once = at_once;
     if resumed.is_finished {
         outputs.clear()?;
         manifest.take_over_all(resumed);
         return Ok(manifest);
     }
     let resumed = Arc::new(resumed);
-    let first = open_first(&sources, &resumed, &decode)?;
+    let turns = resumed.turns(at_once);
+    let first = open_first(&sources, &turns, &decode)?;
     let window = choice.window() + second.as_ref().map_or(0, |second| second.loaded.choice.under_way());
     let (line, line_end) = line(window);
     let usages = [loaded.engine.usage(), second.as_ref().and_then(|second| second.loaded.engine.usage())];
@@ -127,19 +136,25 @@ fn run_tapped(
     let following = Following::of(options, &plan);
     let books =
         Books::new(manifest, outputs, plans, following, meter, Arc::clone(progress), Arc::clone(&resumed));
-    let feeder = Feeder {
-        first,
+    let means = Means {
         sampling: options.sampling,
         decode,
+        clocks,
+        progress: Arc::clone(progress),
+        stop: stop.clone(),
+        resumed,
+    };
+    let feeder = Feeder {
+        sources,
+        turns,
+        at_once,
+        first,
+        means,
         plan: Arc::clone(&plan),
         keep_frames,
         filler,
         line,
-        clocks,
-        progress: Arc::clone(progress),
-        stop: stop.clone(),
-        sources,
-        resumed,
+        open: BTreeMap::new(),
     };
     let reader = std::thread::Builder::new()
         .name("reader".into())
@@ -216,15 +231,10 @@ fn class_names(plan: &TaskPlan) -> Arc<[String]> {
     (0..count).map(|id| plan.labels().name(id).into_owned()).collect()
 }
 
-/// Opens the first source that is to be read before any output is touched. When it is the only one and cannot be read, there is
+/// Opens the source that is to be read first before any output is touched. When it is the only one and cannot be read, there is
 /// nothing to do; when there are others, it gets its place in the manifest like any of them.
-fn open_first(
-    sources: &[Source],
-    resumed: &Resumed,
-    decode: &DecodeOptions,
-) -> Result<Option<Reader>, RunError> {
-    let mut to_read = sources.iter().enumerate().filter(|(number, _)| !resumed.is_done(*number));
-    match to_read.next().map(|(_, source)| source).map(|source| Reader::open(source, decode)) {
+fn open_first(sources: &[Source], turns: &Turns, decode: &DecodeOptions) -> Result<Option<Reader>, RunError> {
+    match turns.next().and_then(|number| sources.get(number)).map(|source| Reader::open(source, decode)) {
         Some(Err(error)) if sources.len() == 1 => Err(RunError::Unreadable(error)),
         first => Ok(first.and_then(Result::ok)),
     }

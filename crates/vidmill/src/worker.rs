@@ -22,6 +22,9 @@ pub(crate) struct Item {
 /// What a record says of a frame before its outcome is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
+    /// The source's place among all.
+    pub number: usize,
+    /// What the record calls it.
     pub source: Arc<str>,
     pub frame: u64,
     pub pts: Option<i64>,

@@ -138,6 +138,8 @@ def state_of(progress: dict[str, Any], first: dict[str, Any], seconds: float) ->
     """What is told of a `Run.progress`, of which `first` was the one `seconds` before: what the command tells."""
     decoded, expected, failed = progress["decoded"], progress["expected"], progress["failed"]
     name = _printable(PurePath(progress["source"]).name or progress["source"])
+    if progress.get("open", 0) > 1:
+        name += f" and {progress['open'] - 1} more"
     if expected == 0:
         return State(name, f"{decoded} frames", None)
     length = max(expected, decoded)

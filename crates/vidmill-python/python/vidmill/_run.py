@@ -138,6 +138,7 @@ def run(
     workers: int | None = None,
     threads: int | None = None,
     tune: bool | None = None,
+    at_once: int | None = None,
     isolate: bool = False,
     timeout: float | None = None,
     worker_memory: int | str | None = None,
@@ -175,6 +176,8 @@ def run(
             stands under the detection.
         tune: True finds the fastest way to run the model on this machine first, unless that has been done, which takes a minute; None uses
             what was found before; False does not.
+        at_once: Sources that are read at the same time. They take turns, so a result of each comes in turn; results of one source come
+            in order.
         progress: Whether to show how far it has come while results are taken: "auto" in a terminal (a line on standard error) and
             in a notebook, True also elsewhere (a line every 10 seconds), False nowhere.
 
@@ -224,6 +227,7 @@ def run(
         "batch": batch,
         "workers": workers,
         "threads": threads,
+        "at-once": at_once,
         "timeout": timeout,
         "worker-memory": worker_memory,
         "recycle": recycle,

@@ -264,7 +264,7 @@ class Run:
         """What ran, and the ledger (docs/RECORD.md); RuntimeError while the run is going."""
     @property
     def progress(self) -> dict[str, Any]:
-        """How far the run has come: source, decoded, settled, failed, expected."""
+        """How far the run has come: source, open (sources being read), decoded, settled, failed, expected."""
 
 @final
 class View:

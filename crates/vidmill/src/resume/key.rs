@@ -19,6 +19,8 @@ use crate::source::{Source, SourceKind};
 pub(crate) type Key = Map<String, Value>;
 
 const SOURCES: &str = "sources";
+/// How many sources took turns in one output; not there where they came one after the other.
+const AT_ONCE: &str = "at_once";
 
 /// The key of a run.
 pub(crate) fn key(
@@ -28,6 +30,7 @@ pub(crate) fn key(
     choice: &Parallelism,
     then: Option<Key>,
     sources: &[Source],
+    turns_in_output: Option<usize>,
 ) -> Key {
     let (every, fps) = match options.sampling.pace {
         Pace::All => (None, None),
@@ -47,7 +50,13 @@ pub(crate) fn key(
         SOURCES: sources.iter().map(identity).collect::<Vec<_>>(),
     }));
     key.extend(key_of_part(options.part(), model, plan, choice));
+    key.extend(turns_in_output.map(|at_once| (AT_ONCE.to_owned(), at_once.into())));
     key
+}
+
+/// Whether the records of several sources, which took turns, lie between each other.
+pub(crate) fn is_by_turns(key: &Key) -> bool {
+    key.contains_key(AT_ONCE)
 }
 
 /// What of the second model influences the records.

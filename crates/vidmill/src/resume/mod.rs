@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::checkpoint::{Checkpoint, Doubts, Mark};
+use crate::ledger::Ledger;
 use crate::manifest::{FailureEntry, Manifest, SourceEntry};
 use crate::outputs::{Annotates, Plan};
 use crate::record::Record;
 use crate::sink::{self, Format, NOWHERE, STANDARD_OUTPUT, jsonl};
 use crate::source::{Source, SourceKind};
+use crate::turns::Turns;
 pub(crate) use key::{Key, check_sources, key, key_of_then, only};
 
 /// How a source begins.
@@ -46,6 +48,10 @@ pub(crate) struct Resumed {
     shared: Option<u64>,
     /// The same of each source's own.
     own: Vec<Option<u64>>,
+    /// Of several sources that were open at once, with one output: in the order of their turns, those that are gone on with.
+    circle: Vec<usize>,
+    /// The same run's sources, as far as they had been opened.
+    begun: Vec<SourceEntry>,
     /// Failures among the records that are kept.
     pub failures: Vec<FailureEntry>,
     /// Whether there is nothing left to do.
@@ -122,6 +128,8 @@ struct Earlier {
     failures: Vec<FailureEntry>,
     checkpoint: Option<Checkpoint>,
     #[serde(default)]
+    further_checkpoints: Vec<Checkpoint>,
+    #[serde(default)]
     bytes: Option<u64>,
 }
 
@@ -136,7 +144,8 @@ struct Target<'a> {
 impl Resumed {
     /// Takes over nothing.
     pub fn nothing(sources: usize) -> Self {
-        Self { starts: vec![Start::Fresh; sources], own: vec![None; sources], ..Self::default() }
+        let doubts = Doubts::none(sources);
+        Self { starts: vec![Start::Fresh; sources], own: vec![None; sources], doubts, ..Self::default() }
     }
 
     /// Looks for what earlier runs of the same `key` left in the outputs of `plan`.
@@ -164,6 +173,10 @@ impl Resumed {
             self.is_finished = true;
             return Ok(());
         };
+        if key::is_by_turns(key) {
+            let checkpoints = std::iter::once(checkpoint).chain(earlier.further_checkpoints).collect();
+            return self.look_at_turns(path, plan, sources, (checkpoints, earlier.sources, earlier.failures));
+        }
         let number = checkpoint.source;
         if number > earlier.sources.len().min(sources.len()) {
             let reason = format!("its checkpoint is in source {number}, which it does not have");
@@ -177,6 +190,57 @@ impl Resumed {
             *place = start;
         }
         (self.shared, self.failures) = (bytes, failures);
+        Ok(())
+    }
+
+    /// Of several sources that were open at once, records lie between each other: what is kept is what lies before the checkpoints of
+    /// all, and where one of them cannot be gone on with from there, all begin anew.
+    fn look_at_turns(
+        &mut self,
+        path: &Path,
+        plan: &Plan,
+        sources: &[Source],
+        (checkpoints, begun, failures): (Vec<Checkpoint>, Vec<SourceEntry>, Vec<FailureEntry>),
+    ) -> Result<(), ResumeError> {
+        let unknown = |reason: String| ResumeError::Manifest { path: Manifest::path_of(path), reason };
+        let is_read = |entry: &SourceEntry| entry.complete || entry.error.is_some();
+        let checkpoint_of = |number| checkpoints.iter().find(|checkpoint| checkpoint.source == number);
+        if let Some(number) = (0..begun.len()).find(|&n| checkpoint_of(n).is_none() && !is_read(&begun[n])) {
+            return Err(unknown(format!("source {number} is not finished, but has no checkpoint")));
+        }
+        let far = checkpoints
+            .iter()
+            .find(|it| it.source > sources.len() || (it.last.is_some() && it.source >= begun.len()));
+        if let Some(Checkpoint { source, .. }) = far {
+            return Err(unknown(format!("a checkpoint is in source {source}, which it does not have")));
+        }
+        let file = sink::growing_file(path);
+        let found = fs::metadata(&file).map_or(0, |metadata| metadata.len());
+        let bytes = checkpoints.iter().map(|checkpoint| checkpoint.bytes).max().unwrap_or(0);
+        let can_go_on = |checkpoint: &Checkpoint| {
+            let Some(source) = sources.get(checkpoint.source) else { return true };
+            let target = Target { path, source: Some(source), annotates: plan.annotates(checkpoint.source) };
+            checkpoint.last.is_none() || target.can_go_on(source)
+        };
+        if found < bytes || !checkpoints.iter().all(can_go_on) {
+            return Ok(());
+        }
+        self.failures = failures;
+        self.failures.retain(|f| {
+            checkpoint_of(f.number).is_none_or(|it| it.last.is_some_and(|last| f.frame <= last.frame))
+        });
+        self.take_done(begun.iter().cloned());
+        for checkpoint in checkpoints {
+            let Some(start) = self.starts.get_mut(checkpoint.source) else { continue };
+            self.circle.push(checkpoint.source);
+            let redraw = (plan.annotates(checkpoint.source) == Annotates::Video)
+                .then(|| (file.clone(), checkpoint.begin));
+            *start = match checkpoint.last {
+                Some(mark) => Start::After(Box::new(Going { checkpoint, mark, redraw })),
+                None => Start::Fresh,
+            };
+        }
+        (self.shared, self.begun) = (Some(bytes), begun);
         Ok(())
     }
 
@@ -211,9 +275,28 @@ impl Resumed {
         }
     }
 
+    /// The turns of what is left to do, with so many sources at once.
+    pub fn turns(&self, at_once: usize) -> Turns {
+        let is_waiting = |number: &usize| !self.is_done(*number) && !self.circle.contains(number);
+        Turns::new(self.circle.iter().copied(), (0..self.starts.len()).filter(is_waiting), at_once)
+    }
+
+    /// Of several sources that were open at once, with one output, those that an earlier run opened.
+    pub fn begun(&self) -> &[SourceEntry] {
+        &self.begun
+    }
+
     /// How each source begins.
     pub fn starts(&self) -> &[Start] {
         &self.starts
+    }
+
+    /// What an undisturbed run had counted of a source when it came to where this one begins.
+    pub fn intake(&self, number: usize) -> Ledger {
+        match self.starts.get(number) {
+            Some(Start::After(going)) => going.checkpoint.intake(),
+            _ => Ledger::default(),
+        }
     }
 
     /// Bytes to keep of the output that all sources share.
@@ -350,7 +433,7 @@ impl Earlier {
         }
         let is_untold = |checkpoint: &Checkpoint| checkpoint.last.is_some() && checkpoint.tracker.is_none();
         if key.get("track").is_some_and(|track| !track.is_null())
-            && earlier.checkpoint.as_ref().is_some_and(is_untold)
+            && earlier.checkpoint.iter().chain(&earlier.further_checkpoints).any(is_untold)
         {
             return Err(ResumeError::Manifest { path, reason: "its checkpoint has no `tracker`".to_owned() });
         }

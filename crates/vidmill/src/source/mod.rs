@@ -1,6 +1,7 @@
 //! Sources: what the user names, and the videos and images that are behind it.
 
 pub(crate) mod reader;
+pub(crate) mod reading;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
