@@ -9,7 +9,6 @@ import boxes
 import make_models
 import numpy as np
 import pytest
-import reference
 import support
 from test_predict import predict_raw
 
@@ -60,12 +59,12 @@ def test_raw_outputs_are_close_to_those_of_pythons_onnxruntime(reference_for, bi
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detections_are_those_of_onnx_runtime(detect, openvino_run, models, bikes, name):
-    options = ("--every", 10)
+    options = ("--every", 25)
     ours = openvino_run(bikes, models / f"{name}.onnx", *options, out="openvino.jsonl")
     theirs = detect(bikes, models / f"{name}.onnx", "--device", "cpu", *options, out="cpu.jsonl")
     rough = make_models.MODELS[name].element == "f16"
     agreed, total = agreement(ours, theirs, least_iou=0.95 if rough else 0.999, confidence=0.01 if rough else 1e-3)
-    assert total > 50
+    assert total > 20
     assert agreed >= (0.97 if rough else 1), f"{agreed:.4f} of {total} boxes agree"
     assert ours.ledger == theirs.ledger
     runtime = ours.manifest["runtime"]
@@ -224,8 +223,3 @@ def test_the_real_detector_finds_the_same(detect, openvino_run, bikes, centernet
     theirs = detect(bikes, centernet, "--device", "cpu", *options, out="cpu.jsonl")
     agreed, total = agreement(ours, theirs, least_iou=0.999, confidence=1e-3)
     assert total > 20 and agreed == 1, f"{agreed:.4f} of {total} boxes agree"
-
-
-def test_references_device_is_what_these_tests_think():
-    """The oracle of this file never was OpenVINO itself."""
-    assert reference.onnxruntime.get_available_providers()[-1] == "CPUExecutionProvider"

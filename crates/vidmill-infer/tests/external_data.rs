@@ -1,5 +1,7 @@
 //! Models whose weights lie in other files.
 
+#![allow(clippy::unwrap_used, reason = "a suite is made of tests")]
+
 mod common;
 
 use std::path::Path;

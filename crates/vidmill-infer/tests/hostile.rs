@@ -1,5 +1,7 @@
 //! Files that are no models, or no longer: an error that names the file, never a crash.
 
+#![allow(clippy::unwrap_used, reason = "a suite is made of tests")]
+
 mod common;
 
 use common::{D, F32, File, Onnx, Random, as_bytes, on, on_every_runtime};

@@ -1,5 +1,7 @@
 //! Memory of models that come and go. Alone in its process, which it measures.
 
+#![allow(clippy::unwrap_used, reason = "a suite is made of tests")]
+
 mod common;
 
 use common::{D, F32, Onnx, as_bytes, has_openvino, on};

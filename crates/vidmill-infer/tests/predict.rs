@@ -1,5 +1,7 @@
 //! Models through the real runtimes: types, batches, sessions.
 
+#![allow(clippy::unwrap_used, reason = "a suite is made of tests")]
+
 mod common;
 
 use common::{D, F16, F32, F64, INT32, INT64, Onnx, Random, U8, as_bytes, on, on_every_runtime, open};

@@ -1,5 +1,7 @@
 //! What the runtimes do not have in common: devices, precisions, libraries; and that all read a model alike.
 
+#![allow(clippy::unwrap_used, reason = "a suite is made of tests")]
+
 mod common;
 
 use std::path::PathBuf;
