@@ -24,7 +24,8 @@ use crate::{Damage, Error, Frame, FrameHead, Probe, orientation};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Skipping {
     /// Where it makes no difference to the frames that are wanted: H.264 and HEVC in MP4, MOV and Matroska files,
-    /// frames that no other refers to. Frames are asked about up to 64 frames before they are decoded.
+    /// frames that no other refers to, and where few are wanted, whatever no wanted frame depends on. Frames are asked about up to
+    /// 2048 frames before they are decoded.
     ///
     /// One thing may differ in damaged files: damage to a frame that was left out is not noticed.
     #[default]
@@ -83,7 +84,7 @@ pub struct Decoder {
     /// Whether every frame so far had a timestamp, later than the one before.
     rising: bool,
     started_over: bool,
-    /// Decoding began at a key frame within the file.
+    /// The decoder has not seen all that was before: decoding began at a key frame within the file.
     sought: bool,
 }
 
@@ -304,6 +305,7 @@ impl Decoder {
             }
             Outcome::DecodeAll => {
                 if let Mode::Selected(selector) = std::mem::replace(&mut self.mode, Mode::All) {
+                    self.sought |= selector.has_left_out();
                     self.pump.queue(selector.into_unsent());
                 }
                 Ok(None)

@@ -22,7 +22,7 @@ fn choose(all: &[Seen], want: impl Fn(u64) -> bool) -> Vec<Seen> {
 #[track_caller]
 fn same_as_choosing(path: &str) {
     let (all, damage) = decode_all(path);
-    for every in [1, 2, 5, 30] {
+    for every in [1, 2, 5, 7, 30, 50] {
         let (seen, found) = decode(path, every, 1 + every as usize % 3);
         assert_eq!(seen, choose(&all, |index| index.is_multiple_of(every)), "{path}: every {every}");
         assert_eq!(found, damage, "{path}: every {every}");
@@ -31,6 +31,10 @@ fn same_as_choosing(path: &str) {
     let scattered = |index: u64| index % 7 == 3 || (20..23).contains(&index);
     assert_eq!(decode_with(path, &options, scattered).0, choose(&all, scattered), "{path}: scattered");
     assert_eq!(decode_with(path, &options, |_| false).0, choose(&all, |_| false), "{path}: none");
+    let late = |index: u64| index > 60;
+    assert_eq!(decode_with(path, &options, late).0, choose(&all, late), "{path}: from a place on");
+    let early = |index: u64| index < 10 || index == 44;
+    assert_eq!(decode_with(path, &options, early).0, choose(&all, early), "{path}: up to a place");
 }
 
 #[test]
