@@ -34,11 +34,24 @@ pub enum Skipping {
     Nothing,
 }
 
+/// Who else needs the cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cores {
+    /// Nobody: decoding takes all its threads from the start.
+    #[default]
+    Free,
+    /// Whoever uses the frames. Where it can, decoding begins on one thread, which costs the least, and takes more when the others
+    /// wait for it while cores are idle.
+    Shared,
+}
+
 /// How to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// Threads of the decoder; 0 for as many as there are cores. Frames are the same for any number.
+    /// Threads of the decoder at most; 0 for as many as there are cores. Frames are the same for any number.
     pub threads: usize,
+    /// Who else needs the cores.
+    pub cores: Cores,
     /// Largest area of a picture, in pixels. (No side may be longer than 32768 pixels.)
     pub max_pixels: u64,
     /// What may be left undecoded.
@@ -47,7 +60,12 @@ pub struct DecodeOptions {
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { threads: 0, max_pixels: 512 * 1024 * 1024, skipping: Skipping::default() }
+        Self {
+            threads: 0,
+            cores: Cores::default(),
+            max_pixels: 512 * 1024 * 1024,
+            skipping: Skipping::default(),
+        }
     }
 }
 
@@ -95,8 +113,8 @@ enum Mode {
 
 impl Mode {
     /// For a file whose first packet is still to be read.
-    fn selected(pump: &Pump) -> Self {
-        Selector::new(pump).map_or(Self::All, |selector| Self::Selected(Box::new(selector)))
+    fn selected(pump: &Pump, cores: Cores) -> Self {
+        Selector::new(pump, cores).map_or(Self::All, |selector| Self::Selected(Box::new(selector)))
     }
 }
 
@@ -135,7 +153,7 @@ impl Decoder {
         };
         opened.look_at_first_frame()?;
         if selecting && opened.first.is_none() {
-            opened.mode = Mode::selected(&opened.pump);
+            opened.mode = Mode::selected(&opened.pump, options.cores);
         }
         Ok(opened)
     }
@@ -212,7 +230,7 @@ impl Decoder {
     fn open_again(&mut self) -> Result<(), Error> {
         let demuxer = Demuxer::open(&self.path, self.options.max_pixels)?;
         self.pump = Pump::new(&self.path, demuxer, self.setup)?;
-        self.mode = Mode::selected(&self.pump);
+        self.mode = Mode::selected(&self.pump, self.options.cores);
         (self.next_index, self.last_pts, self.sought) = (0, None, false);
         Ok(())
     }

@@ -6,7 +6,7 @@ mod common;
 use std::time::Instant;
 
 use common::{Random, Scratch, Seen, decode, decode_with, ffmpeg, testsrc};
-use vidmill_video::{Damage, DecodeOptions, Skipping};
+use vidmill_video::{Cores, Damage, DecodeOptions, Skipping};
 
 fn decode_all(path: &str) -> (Vec<Seen>, Damage) {
     let options = DecodeOptions { threads: 1, skipping: Skipping::Nothing, ..DecodeOptions::default() };
@@ -26,6 +26,12 @@ fn same_as_choosing(path: &str) {
         let (seen, found) = decode(path, every, 1 + every as usize % 3);
         assert_eq!(seen, choose(&all, |index| index.is_multiple_of(every)), "{path}: every {every}");
         assert_eq!(found, damage, "{path}: every {every}");
+    }
+    let shared = DecodeOptions { threads: 2, cores: Cores::Shared, ..DecodeOptions::default() };
+    for every in [1, 3] {
+        let (seen, found) = decode_with(path, &shared, |index| index.is_multiple_of(every));
+        assert_eq!(seen, choose(&all, |index| index.is_multiple_of(every)), "{path}: shared, every {every}");
+        assert_eq!(found, damage, "{path}: shared, every {every}");
     }
     let options = DecodeOptions { threads: 2, ..DecodeOptions::default() };
     let scattered = |index: u64| index % 7 == 3 || (20..23).contains(&index);

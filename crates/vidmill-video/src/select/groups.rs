@@ -1,5 +1,6 @@
 //! Whole groups of pictures among the packets ahead: which begin where, and what of them must be decoded.
 
+use super::lanes::Pace;
 use super::{Ahead, Fate, Group, PROOF, Role, Selector, State};
 
 /// Packets are looked at together at least: short groups say little of how many frames are wanted.
@@ -22,10 +23,10 @@ const MAX_PACKETS: usize = 1024;
 pub(super) enum Next {
     /// More packets must be read.
     Unknown,
-    /// Many frames are wanted, or groups cannot be told apart.
-    Dense,
-    /// Few frames are wanted of this many packets, which are whole groups.
-    Sparse(usize),
+    /// They go through one decoder in a stream: many are wanted, or groups cannot be told apart.
+    Stream,
+    /// This many packets are whole groups, to be decoded apart.
+    Apart(usize, Pace),
 }
 
 impl Selector {
@@ -34,19 +35,19 @@ impl Selector {
         let count = self.ahead.len();
         let Some(first) = self.ahead.front() else { return Next::Unknown };
         if !first.role.begins() || !self.inspector.is_certain() || self.state == State::Closing {
-            return Next::Dense;
+            return Next::Stream;
         }
         if self.state == State::Ended {
-            return self.density(count);
+            return self.way_of(count);
         }
-        if count >= EARLY && count.is_power_of_two() && self.density(count) == Next::Dense {
-            return Next::Dense;
+        if count >= EARLY && count.is_power_of_two() && self.way_of(count) == Next::Stream {
+            return Next::Stream;
         }
         let end = (LEAST..count).find(|&at| self.ahead[at].role.begins() && self.is_boundary(at));
         match end {
-            Some(end) => self.density(end),
-            None if count >= MAX_PACKETS => Next::Dense,
-            None if count.is_multiple_of(64) && self.bytes() > MAX_BYTES => Next::Dense,
+            Some(end) => self.way_of(end),
+            None if count >= MAX_PACKETS => Next::Stream,
+            None if count.is_multiple_of(64) && self.bytes() > MAX_BYTES => Next::Stream,
             None => Next::Unknown,
         }
     }
@@ -55,16 +56,23 @@ impl Selector {
         self.ahead.iter().map(|ahead| ahead.packet.data().len()).sum()
     }
 
-    /// Whether few of the first `count` frames are wanted, of those that are decided.
-    fn density(&self, count: usize) -> Next {
+    /// How to decode the first `count` packets, if they are whole groups, by what is decided of their frames.
+    fn way_of(&self, count: usize) -> Next {
         let fates = self.ahead.range(..count).filter_map(|ahead| self.fate(ahead));
         let (mut decided, mut wanted) = (0, 0);
         for fate in fates.filter(|&fate| fate != Fate::Open) {
             decided += 1;
             wanted += usize::from(fate == Fate::Wanted);
         }
-        let first_leads = self.is_independent(0, count);
-        if wanted * FEW > decided || !first_leads { Next::Dense } else { Next::Sparse(count) }
+        if !self.is_independent(0, count) {
+            Next::Stream
+        } else if wanted * FEW <= decided {
+            Next::Apart(count, Pace::Abreast)
+        } else if self.balance.prefers_one_thread() {
+            Next::Apart(count, Pace::InTurn)
+        } else {
+            Next::Stream
+        }
     }
 
     fn fate(&self, ahead: &Ahead) -> Option<Fate> {
@@ -101,7 +109,7 @@ impl Selector {
     }
 
     /// Takes the first `count` packets, drops what nobody wants of them, and returns the groups that must be decoded.
-    pub(super) fn take_groups(&mut self, count: usize) -> Vec<Group> {
+    pub(super) fn take_groups(&mut self, count: usize, pace: Pace) -> Vec<Group> {
         let behind = self.ahead.split_off(count);
         let mut unit: Vec<Ahead> = std::mem::replace(&mut self.ahead, behind).into();
         let mut groups = Vec::new();
@@ -109,7 +117,7 @@ impl Selector {
             let end = (1..unit.len()).find(|&at| unit[at].role == Role::Refresh && is_apart(&unit, at));
             let rest = unit.split_off(end.unwrap_or(unit.len()));
             let group = std::mem::replace(&mut unit, rest);
-            groups.extend(self.group(group));
+            groups.extend(self.group(group, pace));
         }
         let mut behind: Vec<Ahead> = std::mem::take(&mut self.ahead).into();
         self.drop_leading(&mut behind);
@@ -135,7 +143,7 @@ impl Selector {
     }
 
     /// What must be decoded of a group: all up to the last wanted frame, but for what nothing refers to.
-    fn group(&mut self, mut packets: Vec<Ahead>) -> Option<Group> {
+    fn group(&mut self, mut packets: Vec<Ahead>, pace: Pace) -> Option<Group> {
         self.drop_leading(&mut packets);
         let wanted = |ahead: &Ahead| self.fate(ahead) == Some(Fate::Wanted);
         let last = packets.iter().rposition(wanted).map_or(0, |last| last + 1);
@@ -143,7 +151,7 @@ impl Selector {
         for ahead in packets.split_off(last.max(proof)) {
             self.leave_out(ahead);
         }
-        let mut group = Group { packets: Vec::new(), frames: Vec::new() };
+        let mut group = Group { packets: Vec::new(), frames: Vec::new(), pace };
         for (at, ahead) in packets.into_iter().enumerate() {
             let wanted = self.fate(&ahead) == Some(Fate::Wanted);
             let (Some(pts), true) = (ahead.pts, wanted || at < proof || ahead.role != Role::Disposable)

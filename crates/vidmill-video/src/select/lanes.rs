@@ -1,7 +1,10 @@
 //! Groups of pictures that need nothing of one another, each decoded on one thread, several at once.
 //!
 //! Where few frames are wanted this beats a decoder of several threads, which are in each other's way when pictures refer to the one
-//! right before. What is held in memory is bounded: a lane waits while [`Lanes::room`] of its frames have not been taken.
+//! right before. Where many are wanted, one group after the other goes through here while the cores have other work: that costs less
+//! than several threads, and the next frames are decoded while one is being used.
+//!
+//! What is held in memory is bounded: a lane waits while as many of its frames have not been taken as there is room for.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -25,6 +28,16 @@ pub(super) struct Group {
     pub packets: Vec<Packet>,
     /// The frames that these must give, in display order, and which of them are to be delivered.
     pub frames: Vec<(i64, bool)>,
+    pub pace: Pace,
+}
+
+/// How groups follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Side by side, on all lanes.
+    Abreast,
+    /// One after the other; the next one has begun when one ends.
+    InTurn,
 }
 
 /// Anything but what was promised: damage, another timestamp, a frame too few.
@@ -44,47 +57,68 @@ struct Pending {
 pub(super) struct Lanes {
     /// `None` only while ending.
     jobs: Option<SyncSender<Job>>,
+    queue: Arc<Mutex<Receiver<Job>>>,
     threads: Vec<JoinHandle<()>>,
     pending: VecDeque<Pending>,
-    /// Frames of one group that may wait.
-    room: usize,
+    /// Most lanes.
+    most: usize,
+    /// Bytes of a frame, at least 1.
+    frame: u64,
 }
 
 impl Lanes {
-    /// As many lanes as `pump` has threads.
-    pub fn start(pump: &Pump) -> Result<Self, FfmpegError> {
-        let count = pump.threads().clamp(1, MOST_LANES);
+    /// At most as many lanes as `pump` has threads.
+    pub fn new(pump: &Pump) -> Self {
         let (jobs, queue) = sync_channel(MOST_GROUPS);
-        let queue = Arc::new(Mutex::new(queue));
-        let mut lanes = Self { jobs: Some(jobs), threads: Vec::new(), pending: VecDeque::new(), room: 1 };
-        let stream = &pump.demuxer.stream;
-        let frame =
-            (stream.width.max(1) as u64).saturating_mul(stream.height.max(1) as u64).saturating_mul(3) / 2;
-        lanes.room = usize::try_from(WAITING_BYTES / count as u64 / frame).unwrap_or(1).clamp(1, 8);
-        for number in 0..count {
-            let (decoder, queue) = (pump.single()?, Arc::clone(&queue));
-            let thread = std::thread::Builder::new().name(format!("decode-{number}"));
-            let thread =
-                thread.spawn(move || serve(decoder, &queue)).map_err(|_| FfmpegError::OUT_OF_MEMORY)?;
-            lanes.threads.push(thread);
+        let side = |length: i32| u64::try_from(length).unwrap_or(0).max(1);
+        Self {
+            jobs: Some(jobs),
+            queue: Arc::new(Mutex::new(queue)),
+            threads: Vec::new(),
+            pending: VecDeque::new(),
+            most: pump.threads().clamp(1, MOST_LANES),
+            frame: side(pump.demuxer.stream.width) * side(pump.demuxer.stream.height) * 3 / 2 + 1,
         }
-        Ok(lanes)
     }
 
     /// Whether no lane would be idle for want of another group.
-    pub fn are_busy(&self) -> bool {
-        self.pending.len() > self.threads.len()
+    pub fn are_busy(&self, pace: Pace) -> bool {
+        match pace {
+            Pace::Abreast => self.pending.len() > self.most,
+            Pace::InTurn => self.pending.len() > 1,
+        }
     }
 
-    /// At least one of the group's frames is to be delivered.
-    pub fn submit(&mut self, group: Group) {
-        let (out, frames) = sync_channel(self.room);
+    /// Frames of one group that may wait.
+    fn room(&self, pace: Pace) -> usize {
+        let (lanes, most) = match pace {
+            Pace::Abreast => (self.most, 8),
+            Pace::InTurn => (2, 3),
+        };
+        usize::try_from(WAITING_BYTES / lanes as u64 / self.frame).unwrap_or(1).clamp(1, most)
+    }
+
+    /// Decodes a group, of which at least one frame is to be delivered.
+    pub fn submit(&mut self, group: Group, pump: &Pump) -> Result<(), FfmpegError> {
+        if self.threads.len() < self.most && self.threads.len() <= self.pending.len() {
+            self.add_lane(pump)?;
+        }
+        let (out, frames) = sync_channel(self.room(group.pace));
         let left = group.frames.iter().filter(|(_, deliver)| *deliver).count();
         self.pending.push_back(Pending { frames, left });
         if let Some(jobs) = &self.jobs {
             // If no lane is left, its frames are found missing.
             let _ = jobs.send(Job { group, out });
         }
+        Ok(())
+    }
+
+    fn add_lane(&mut self, pump: &Pump) -> Result<(), FfmpegError> {
+        let (decoder, queue) = (pump.single()?, Arc::clone(&self.queue));
+        let thread = std::thread::Builder::new().name(format!("decode-{}", self.threads.len()));
+        let thread = thread.spawn(move || serve(decoder, &queue)).map_err(|_| FfmpegError::OUT_OF_MEMORY)?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// The next frame that is to be delivered, of all that were submitted, in order. Waits for it.

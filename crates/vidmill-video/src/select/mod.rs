@@ -6,11 +6,13 @@
 //! - Everything goes through one decoder in a stream, but for frames that are not wanted and that no other refers to. Packets
 //!   are read ahead only as far as that takes, and at most [`MAX_AHEAD`].
 //! - Where few frames are wanted, whole groups of pictures are read ahead ([`groups`]). Those without a wanted frame are not decoded
-//!   at all, the others up to the last wanted one, several groups at once ([`lanes`]).
+//!   at all, the others up to the last wanted one, several groups at once ([`lanes`]). So are groups of which many are wanted, one
+//!   after the other, while whoever uses the frames has more need of the cores ([`balance`]).
 //!
 //! The frames that come out are the very same as those of decoding everything. Where that is not certain, this says so
 //! ([`Outcome::DecodeAll`]), and where what was announced may be wrong, that too ([`Outcome::StartOver`]).
 
+mod balance;
 mod groups;
 mod lanes;
 mod nal;
@@ -20,11 +22,13 @@ mod schedule;
 use std::collections::VecDeque;
 
 use crate::Damage;
+use crate::decode::Cores;
 use crate::demux::Demuxer;
 use crate::ffi::{Packet, RawFrame};
 use crate::pump::{Pump, Received};
+use balance::Balance;
 use groups::Next;
-use lanes::{Group, Lanes};
+use lanes::{Broken, Group, Lanes, Pace};
 use nal::{Inspector, Role};
 use schedule::{Doubt, Fate, Schedule};
 
@@ -54,7 +58,9 @@ pub(crate) struct Selector {
     state: State,
     way: Way,
     stream: Stream,
-    lanes: Option<Lanes>,
+    lanes: Lanes,
+    pace: Pace,
+    balance: Balance,
     /// Frames that were decoded to see that promises are kept, or are about to be.
     proven: usize,
     /// Whether frames that others refer to were left out.
@@ -128,7 +134,7 @@ impl Selector {
     }
 
     /// `None` if [`Self::suits`] is false.
-    pub fn new(pump: &Pump) -> Option<Self> {
+    pub fn new(pump: &Pump, cores: Cores) -> Option<Self> {
         let demuxer = &pump.demuxer;
         if !Self::suits(demuxer) {
             return None;
@@ -143,7 +149,9 @@ impl Selector {
             state: State::Reading,
             way: Way::Groups,
             stream: Stream::Fresh,
-            lanes: None,
+            lanes: Lanes::new(pump),
+            pace: Pace::Abreast,
+            balance: Balance::new(cores, pump.threads()),
             proven: 0,
             left_out: false,
         })
@@ -182,12 +190,15 @@ impl Selector {
 
     /// The next frame. `ask` is asked about each frame once, by its pts, in display order.
     pub fn step(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Outcome {
-        loop {
+        self.balance.begin();
+        let outcome = loop {
             match self.try_step(pump, ask) {
                 Ok(None) => {}
-                Ok(Some(outcome)) | Err(outcome) => return outcome,
+                Ok(Some(outcome)) | Err(outcome) => break outcome,
             }
-        }
+        };
+        self.balance.end();
+        outcome
     }
 
     fn try_step(
@@ -245,42 +256,42 @@ impl Selector {
     }
 
     fn take_apart(&mut self) -> Result<RawFrame, Outcome> {
-        let next = self.lanes.as_mut().map(Lanes::next);
-        next.and_then(Result::ok).ok_or(Outcome::StartOver)
+        self.lanes.next().map_err(|Broken| Outcome::StartOver)
     }
 
     /// While whole groups are looked at: reads and hands out as many as keep the lanes busy.
     fn plan(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Result<(), Outcome> {
         while self.way == Way::Groups
             && self.schedule.len() < MAX_SCHEDULED
-            && self.lanes.as_ref().is_none_or(|lanes| !lanes.are_busy())
+            && !self.lanes.are_busy(self.pace)
         {
             match self.next_groups() {
                 Next::Unknown if self.state == State::Reading => self.read(pump, ask)?,
                 Next::Unknown if self.ahead.is_empty() && self.state == State::Ended => break,
-                Next::Unknown | Next::Dense => self.way = Way::Stream(false),
-                Next::Sparse(count) => self.decode_apart(count, pump)?,
+                Next::Unknown | Next::Stream => {
+                    self.way = Way::Stream(false);
+                    self.balance.review();
+                }
+                Next::Apart(count, pace) => {
+                    self.decode_apart(count, pace, pump)?;
+                    self.balance.review();
+                }
             }
         }
         Ok(())
     }
 
     /// Decodes what is wanted of the first `count` packets, which are whole groups, apart from the stream.
-    fn decode_apart(&mut self, count: usize, pump: &mut Pump) -> Result<(), Outcome> {
+    fn decode_apart(&mut self, count: usize, pace: Pace, pump: &mut Pump) -> Result<(), Outcome> {
         if self.stream == Stream::Running {
             self.stream = Stream::Draining;
             if !pump.drain() {
                 return Err(Outcome::StartOver);
             }
         }
-        self.left_out = true;
-        for group in self.take_groups(count) {
-            if self.lanes.is_none() {
-                self.lanes = Some(Lanes::start(pump).map_err(|_| Outcome::StartOver)?);
-            }
-            if let Some(lanes) = &mut self.lanes {
-                lanes.submit(group);
-            }
+        (self.left_out, self.pace) = (true, pace);
+        for group in self.take_groups(count, pace) {
+            self.lanes.submit(group, pump).map_err(|_| Outcome::StartOver)?;
         }
         Ok(())
     }
