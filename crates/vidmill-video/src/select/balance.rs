@@ -19,7 +19,7 @@ const STARVED: f64 = 0.5;
 const SATED: f64 = 0.3;
 
 /// The share of the cores' time above which more threads would only be in the way.
-const BUSY: f64 = 0.9;
+const BUSY: f64 = 0.8;
 
 pub(super) struct Balance {
     one_thread: bool,
@@ -51,6 +51,9 @@ impl Balance {
     /// Somebody waits for a frame.
     pub fn begin(&mut self) {
         self.entered = Instant::now();
+        if self.inside.is_zero() {
+            (self.began, self.cpu) = (self.entered, cpu_time());
+        }
     }
 
     /// And has got it.

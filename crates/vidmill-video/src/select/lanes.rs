@@ -20,6 +20,9 @@ const MOST_LANES: usize = 8;
 /// More groups than can be scheduled: each holds a scheduled frame.
 const MOST_GROUPS: usize = 4096;
 
+/// Frames of one group that may wait to be taken: enough to go on while the kernel has others run.
+const MOST_WAITING: usize = 8;
+
 /// Bytes of decoded frames that may wait to be taken, of all lanes together; at least one frame a lane.
 const WAITING_BYTES: u64 = 64 << 20;
 
@@ -36,7 +39,7 @@ pub(super) struct Group {
 pub(super) enum Pace {
     /// Side by side, on all lanes.
     Abreast,
-    /// One after the other; the next one has begun when one ends.
+    /// One after the other, on one lane.
     InTurn,
 }
 
@@ -91,16 +94,14 @@ impl Lanes {
 
     /// Frames of one group that may wait.
     fn room(&self, pace: Pace) -> usize {
-        let (lanes, most) = match pace {
-            Pace::Abreast => (self.most, 8),
-            Pace::InTurn => (2, 3),
-        };
-        usize::try_from(WAITING_BYTES / lanes as u64 / self.frame).unwrap_or(1).clamp(1, most)
+        let groups = if pace == Pace::InTurn { 2 } else { self.most };
+        usize::try_from(WAITING_BYTES / groups as u64 / self.frame).unwrap_or(1).clamp(1, MOST_WAITING)
     }
 
     /// Decodes a group, of which at least one frame is to be delivered.
     pub fn submit(&mut self, group: Group, pump: &Pump) -> Result<(), FfmpegError> {
-        if self.threads.len() < self.most && self.threads.len() <= self.pending.len() {
+        let most = if group.pace == Pace::InTurn { 1 } else { self.most };
+        if self.threads.len() < most && self.threads.len() <= self.pending.len() {
             self.add_lane(pump)?;
         }
         let (out, frames) = sync_channel(self.room(group.pace));
