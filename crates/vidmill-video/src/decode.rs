@@ -24,7 +24,8 @@ use crate::{Damage, Error, Frame, FrameHead, Probe, orientation};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Skipping {
     /// Where it makes no difference to the frames that are wanted: H.264 and HEVC in MP4, MOV and Matroska files,
-    /// frames that no other refers to. Frames are asked about up to 64 frames before they are decoded.
+    /// frames that no other refers to, and where few are wanted, whatever no wanted frame depends on. Frames are asked about up to
+    /// 2048 frames before they are decoded.
     ///
     /// One thing may differ in damaged files: damage to a frame that was left out is not noticed.
     #[default]
@@ -33,11 +34,24 @@ pub enum Skipping {
     Nothing,
 }
 
+/// Who else needs the cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cores {
+    /// Nobody: decoding takes all its threads from the start.
+    #[default]
+    Free,
+    /// Whoever uses the frames. Where it can, decoding begins on one thread, which costs the least, and takes more when the others
+    /// wait for it while cores are idle.
+    Shared,
+}
+
 /// How to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// Threads of the decoder; 0 for as many as there are cores. Frames are the same for any number.
+    /// Threads of the decoder at most; 0 for as many as there are cores. Frames are the same for any number.
     pub threads: usize,
+    /// Who else needs the cores.
+    pub cores: Cores,
     /// Largest area of a picture, in pixels. (No side may be longer than 32768 pixels.)
     pub max_pixels: u64,
     /// What may be left undecoded.
@@ -46,7 +60,12 @@ pub struct DecodeOptions {
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { threads: 0, max_pixels: 512 * 1024 * 1024, skipping: Skipping::default() }
+        Self {
+            threads: 0,
+            cores: Cores::default(),
+            max_pixels: 512 * 1024 * 1024,
+            skipping: Skipping::default(),
+        }
     }
 }
 
@@ -83,7 +102,7 @@ pub struct Decoder {
     /// Whether every frame so far had a timestamp, later than the one before.
     rising: bool,
     started_over: bool,
-    /// Decoding began at a key frame within the file.
+    /// The decoder has not seen all that was before: decoding began at a key frame within the file.
     sought: bool,
 }
 
@@ -94,8 +113,8 @@ enum Mode {
 
 impl Mode {
     /// For a file whose first packet is still to be read.
-    fn selected(pump: &Pump) -> Self {
-        Selector::new(pump).map_or(Self::All, |selector| Self::Selected(Box::new(selector)))
+    fn selected(pump: &Pump, cores: Cores) -> Self {
+        Selector::new(pump, cores).map_or(Self::All, |selector| Self::Selected(Box::new(selector)))
     }
 }
 
@@ -134,7 +153,7 @@ impl Decoder {
         };
         opened.look_at_first_frame()?;
         if selecting && opened.first.is_none() {
-            opened.mode = Mode::selected(&opened.pump);
+            opened.mode = Mode::selected(&opened.pump, options.cores);
         }
         Ok(opened)
     }
@@ -211,7 +230,7 @@ impl Decoder {
     fn open_again(&mut self) -> Result<(), Error> {
         let demuxer = Demuxer::open(&self.path, self.options.max_pixels)?;
         self.pump = Pump::new(&self.path, demuxer, self.setup)?;
-        self.mode = Mode::selected(&self.pump);
+        self.mode = Mode::selected(&self.pump, self.options.cores);
         (self.next_index, self.last_pts, self.sought) = (0, None, false);
         Ok(())
     }
@@ -304,6 +323,7 @@ impl Decoder {
             }
             Outcome::DecodeAll => {
                 if let Mode::Selected(selector) = std::mem::replace(&mut self.mode, Mode::All) {
+                    self.sought |= selector.has_left_out();
                     self.pump.queue(selector.into_unsent());
                 }
                 Ok(None)

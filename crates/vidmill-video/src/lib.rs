@@ -27,7 +27,7 @@ mod system;
 mod time;
 
 pub use damage::Damage;
-pub use decode::{DecodeOptions, Decoder, Skipping, Step};
+pub use decode::{Cores, DecodeOptions, Decoder, Skipping, Step};
 pub use encode::{EncodeOptions, Encoder};
 pub use error::Error;
 pub use ffi::FfmpegError;

@@ -12,6 +12,7 @@ const MAX_STUCK: u32 = 1024;
 pub(crate) struct Pump {
     pub demuxer: Demuxer,
     decoder: RawDecoder,
+    setup: DecoderSetup,
     packet: Packet,
     /// Read before, and to be sent before anything that is read from now on.
     queued: VecDeque<Packet>,
@@ -49,6 +50,7 @@ impl Pump {
         Ok(Self {
             demuxer,
             decoder,
+            setup,
             packet: Packet::new().map_err(internal)?,
             queued: VecDeque::new(),
             damage: Damage::default(),
@@ -89,6 +91,27 @@ impl Pump {
         self.state = State::Draining;
         let sent = self.decoder.send(None);
         self.accept(sent)
+    }
+
+    /// Begins anew behind what has been drained, with the packet that is sent next.
+    pub fn restart(&mut self) {
+        self.decoder.flush();
+        self.stuck = 0;
+        self.state = State::Reading;
+    }
+
+    /// How many threads decode.
+    pub fn threads(&self) -> usize {
+        match self.setup.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// Another decoder of the same stream, on one thread.
+    pub fn single(&self) -> Result<RawDecoder, FfmpegError> {
+        let setup = DecoderSetup { threads: 1, ..self.setup };
+        RawDecoder::open(self.demuxer.input(), self.demuxer.stream.index, setup)
     }
 
     /// Takes what the decoder has, without reading.

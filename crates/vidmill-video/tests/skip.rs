@@ -6,7 +6,7 @@ mod common;
 use std::time::Instant;
 
 use common::{Random, Scratch, Seen, decode, decode_with, ffmpeg, testsrc};
-use vidmill_video::{Damage, DecodeOptions, Skipping};
+use vidmill_video::{Cores, Damage, DecodeOptions, Decoder, Skipping};
 
 fn decode_all(path: &str) -> (Vec<Seen>, Damage) {
     let options = DecodeOptions { threads: 1, skipping: Skipping::Nothing, ..DecodeOptions::default() };
@@ -22,15 +22,25 @@ fn choose(all: &[Seen], want: impl Fn(u64) -> bool) -> Vec<Seen> {
 #[track_caller]
 fn same_as_choosing(path: &str) {
     let (all, damage) = decode_all(path);
-    for every in [1, 2, 5, 30] {
+    for every in [1, 2, 5, 7, 30, 50] {
         let (seen, found) = decode(path, every, 1 + every as usize % 3);
         assert_eq!(seen, choose(&all, |index| index.is_multiple_of(every)), "{path}: every {every}");
         assert_eq!(found, damage, "{path}: every {every}");
+    }
+    let shared = DecodeOptions { threads: 2, cores: Cores::Shared, ..DecodeOptions::default() };
+    for every in [1, 3] {
+        let (seen, found) = decode_with(path, &shared, |index| index.is_multiple_of(every));
+        assert_eq!(seen, choose(&all, |index| index.is_multiple_of(every)), "{path}: shared, every {every}");
+        assert_eq!(found, damage, "{path}: shared, every {every}");
     }
     let options = DecodeOptions { threads: 2, ..DecodeOptions::default() };
     let scattered = |index: u64| index % 7 == 3 || (20..23).contains(&index);
     assert_eq!(decode_with(path, &options, scattered).0, choose(&all, scattered), "{path}: scattered");
     assert_eq!(decode_with(path, &options, |_| false).0, choose(&all, |_| false), "{path}: none");
+    let late = |index: u64| index > 60;
+    assert_eq!(decode_with(path, &options, late).0, choose(&all, late), "{path}: from a place on");
+    let early = |index: u64| index < 10 || index == 44;
+    assert_eq!(decode_with(path, &options, early).0, choose(&all, early), "{path}: up to a place");
 }
 
 #[test]
@@ -93,6 +103,22 @@ fn irregular_times_and_cut_streams() {
     same_as_choosing(&open);
 }
 
+/// Groups that are decoded apart would miss parameter sets that come on the way.
+#[test]
+fn parameters_that_change_on_the_way() {
+    let scratch = Scratch::new("parameters");
+    let (first, second) = (scratch.path("first.mp4"), scratch.path("second.mp4"));
+    testsrc(&first, "96x64", 50, "-c:v libx264 -bf 3 -g 12");
+    testsrc(&second, "96x64", 70, "-c:v libx264 -bf 2 -g 12 -x264-params cabac=0:ref=2:8x8dct=0");
+    let list = scratch.path("list.txt");
+    std::fs::write(&list, format!("file '{first}'\nfile '{second}'\nfile '{first}'\n")).unwrap();
+    for file in ["joined.mkv", "joined.mp4"] {
+        let joined = scratch.path(file);
+        ffmpeg(&format!("-f concat -safe 0 -i {list} -c copy {{}}"), &joined);
+        same_as_choosing(&joined);
+    }
+}
+
 #[test]
 fn damaged_files_give_what_decoding_everything_gives() {
     let scratch = Scratch::new("skip-damage");
@@ -117,6 +143,70 @@ fn damaged_files_give_what_decoding_everything_gives() {
         assert_eq!(seen, choose(&all, |index| index.is_multiple_of(5)));
     }
     assert!(damaged > 3, "the test should damage something: {damaged}");
+}
+
+/// Groups of which nothing is wanted are damaged: nobody notices, and what is wanted is as it was.
+#[test]
+fn damage_where_nothing_is_wanted_changes_nothing_else() {
+    let scratch = Scratch::new("skip-groups");
+    let (whole, path) = (scratch.path("whole.mp4"), scratch.path("broken.mp4"));
+    testsrc(&whole, "160x120", 200, "-c:v libx264 -bf 3 -g 20 -movflags faststart");
+    let (all, _) = decode_all(&whole);
+    let mut bytes = std::fs::read(&whole).unwrap();
+    for part in [61, 62, 63] {
+        let at = bytes.len() * part / 100;
+        bytes[at] ^= 0x10;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    assert!(!decode_all(&path).1.is_none(), "the test should damage something");
+    let want = |index: u64| index.is_multiple_of(90);
+    let (seen, damage) = decode_with(&path, &DecodeOptions::default(), want);
+    assert_eq!(seen, choose(&all, want));
+    assert!(damage.is_none());
+}
+
+/// A decoder that is dropped in the middle ends its threads, though they wait for room.
+#[test]
+fn half_read_files_are_let_go_of() {
+    let scratch = Scratch::new("half");
+    let path = scratch.path("clip.mp4");
+    testsrc(&path, "96x64", 300, "-c:v libx264 -preset ultrafast -g 50");
+    for (every, cores) in [(1, Cores::Shared), (5, Cores::Free)] {
+        let options = DecodeOptions { threads: 3, cores, ..DecodeOptions::default() };
+        let mut decoder = Decoder::open(&path, &options).unwrap();
+        for _ in 0..20 {
+            decoder.next(&mut |head| head.index.is_multiple_of(every)).unwrap();
+        }
+        assert_eq!(threads_of_lanes() > 0, cfg!(target_os = "linux"));
+        drop(decoder);
+    }
+}
+
+/// Threads of this process that decode groups apart; other tests may have some, too.
+fn threads_of_lanes() -> usize {
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    tasks.filter_map(name).filter(|name| name.starts_with("decode-")).count()
+}
+
+#[test]
+fn large_steps_pass_over_what_lies_between() {
+    let scratch = Scratch::new("steps");
+    let path = scratch.path("clip.mp4");
+    testsrc(&path, "640x360", 500, "-c:v libx264 -preset veryfast -bf 3 -g 50");
+    let time = |skipping| {
+        let options = DecodeOptions { threads: 1, skipping, ..DecodeOptions::default() };
+        let run = || {
+            let start = Instant::now();
+            decode_with(&path, &options, |index| index.is_multiple_of(250));
+            start.elapsed()
+        };
+        (0..3).map(|_| run()).min().unwrap()
+    };
+    let (all, selected) = (time(Skipping::Nothing), time(Skipping::Disposable));
+    assert!(selected < all.mul_f64(0.4), "{selected:?} of {all:?}");
 }
 
 /// The reason for it all. Measured as time on one thread, with a wide margin.

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use vidmill_infer::{Description, Task, TaskPlan};
-use vidmill_video::DecodeOptions;
+use vidmill_video::{Cores, DecodeOptions};
 
 use crate::books::{Books, Reading};
 use crate::cascade::{self, Job, Second};
@@ -77,11 +77,16 @@ fn run_tapped(
         return Err(RunError::NothingToTrack(loaded.plan.task().to_string()));
     }
     let model = loaded.engine.description();
+    let on_cpu = model.runtime.is_on_cpu();
     let then = cascade::second(options, model)?;
     let second = then.map(|then| Second::load(&then, &loaded.plan, cores, stop)).transpose()?;
     let at_once = options.at_once.get().min(sources.len());
     let (plan, choice) = (Arc::clone(&loaded.plan), loaded.choice.shared_out(at_once, cores));
-    let decode = DecodeOptions { threads: choice.decode_threads, ..DecodeOptions::default() };
+    let decode = DecodeOptions {
+        threads: choice.decode_threads,
+        cores: if on_cpu { Cores::Shared } else { Cores::Free },
+        ..DecodeOptions::default()
+    };
 
     let outputs =
         outputs::Plan::new(&options.output, &sources, &read_beside(options, model, second.as_ref()))?;

@@ -86,6 +86,12 @@ impl RawDecoder {
         Ok(frame)
     }
 
+    /// Forgets what came before, as if newly opened; frames that were not received are lost.
+    pub fn flush(&mut self) {
+        // SAFETY: the context is ours and open.
+        unsafe { sys::avcodec_flush_buffers(self.context) };
+    }
+
     /// Whether it has concealed an error so far. Known before any frame is received that this may have touched.
     pub fn has_concealed(&self) -> bool {
         self.concealment.happened()

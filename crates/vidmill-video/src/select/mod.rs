@@ -1,26 +1,45 @@
 //! Not decoding what nobody wants.
 //!
-//! A frame that is not wanted and that no other frame refers to need not be decoded. To know that it is not wanted, its
-//! index must be known before it is decoded; [`schedule`] finds it from the packets' times, [`nal`] finds what nothing
-//! refers to. Packets are read ahead for that only as far as it takes, and at most [`MAX_AHEAD`].
+//! To know that a frame is not wanted, its index must be known before it is decoded; [`schedule`] finds it from the packets'
+//! times, [`nal`] finds what refers to nothing, and what nothing refers to. There are two ways:
+//!
+//! - Everything goes through one decoder in a stream, but for frames that are not wanted and that no other refers to. Packets
+//!   are read ahead only as far as that takes, and at most [`MAX_AHEAD`].
+//! - Where few frames are wanted, whole groups of pictures are read ahead ([`groups`]). Those without a wanted frame are not decoded
+//!   at all, the others up to the last wanted one, several groups at once ([`lanes`]). So are groups of which many are wanted, one
+//!   after the other, while whoever uses the frames has more need of the cores ([`balance`]).
 //!
 //! The frames that come out are the very same as those of decoding everything. Where that is not certain, this says so
 //! ([`Outcome::DecodeAll`]), and where what was announced may be wrong, that too ([`Outcome::StartOver`]).
 
+mod balance;
+mod groups;
+mod lanes;
 mod nal;
+mod parameters;
 mod schedule;
 
 use std::collections::VecDeque;
 
 use crate::Damage;
+use crate::decode::Cores;
 use crate::demux::Demuxer;
 use crate::ffi::{Packet, RawFrame};
 use crate::pump::{Pump, Received};
+use balance::Balance;
+use groups::Next;
+use lanes::{Broken, Group, Lanes, Pace};
 use nal::{Inspector, Role};
 use schedule::{Doubt, Fate, Schedule};
 
-/// Packets read ahead at most. H.264 and HEVC reorder by no more than 16 frames.
+/// Packets read ahead at most while decoding in a stream. H.264 and HEVC reorder by no more than 16 frames.
 const MAX_AHEAD: usize = 64;
+
+/// Packets of whole groups read ahead at most.
+const MAX_SCHEDULED: usize = 2048;
+
+/// Frames at the beginning that are decoded in any case: what a stream's packets promise is believed once it was seen to be kept.
+const PROOF: usize = 16;
 
 /// Key frames that are tried before giving up: one whose display comes too late, and a few that are no refresh.
 const MAX_SEEKS: usize = 8;
@@ -37,6 +56,15 @@ pub(crate) struct Selector {
     /// Where reading began at a random access point: what is shown before it is left out.
     entry: Option<i64>,
     state: State,
+    way: Way,
+    stream: Stream,
+    lanes: Lanes,
+    pace: Pace,
+    balance: Balance,
+    /// Frames that were decoded to see that promises are kept, or are about to be.
+    proven: usize,
+    /// Whether frames that others refer to were left out.
+    left_out: bool,
 }
 
 struct Ahead {
@@ -44,6 +72,24 @@ struct Ahead {
     /// `None` for packets that were not scheduled.
     pts: Option<i64>,
     role: Role,
+}
+
+/// What is done with the packets ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// They are read until it is known what of their group is wanted. The first begins a group.
+    Groups,
+    /// They go to the stream's decoder. `true` once the first of them did.
+    Stream(bool),
+}
+
+/// The state of the stream's decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Fresh,
+    Running,
+    /// It gives out its last frames, and begins anew.
+    Draining,
 }
 
 /// The packet that a seek led to.
@@ -88,7 +134,7 @@ impl Selector {
     }
 
     /// `None` if [`Self::suits`] is false.
-    pub fn new(pump: &Pump) -> Option<Self> {
+    pub fn new(pump: &Pump, cores: Cores) -> Option<Self> {
         let demuxer = &pump.demuxer;
         if !Self::suits(demuxer) {
             return None;
@@ -101,6 +147,13 @@ impl Selector {
             ready: None,
             entry: None,
             state: State::Reading,
+            way: Way::Groups,
+            stream: Stream::Fresh,
+            lanes: Lanes::new(pump),
+            pace: Pace::Abreast,
+            balance: Balance::new(cores, pump.threads()),
+            proven: 0,
+            left_out: false,
         })
     }
 
@@ -137,41 +190,115 @@ impl Selector {
 
     /// The next frame. `ask` is asked about each frame once, by its pts, in display order.
     pub fn step(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Outcome {
-        loop {
-            if let Some(outcome) = self.give() {
-                return outcome;
+        self.balance.begin();
+        let outcome = loop {
+            match self.try_step(pump, ask) {
+                Ok(None) => {}
+                Ok(Some(outcome)) | Err(outcome) => break outcome,
             }
-            let went_on = match pump.receive() {
-                Received::Frame(frame) => self.arrive(frame, pump, ask),
-                Received::Hungry => self.feed(pump, ask),
-                Received::Failed => Err(Outcome::StartOver),
-                Received::End if self.schedule.owes() => Err(Outcome::StartOver),
-                Received::End => Err(Outcome::End),
-            };
-            if let Err(outcome) = went_on {
-                return outcome;
+        };
+        self.balance.end();
+        outcome
+    }
+
+    fn try_step(
+        &mut self,
+        pump: &mut Pump,
+        ask: &mut dyn FnMut(i64) -> bool,
+    ) -> Result<Option<Outcome>, Outcome> {
+        if let Some(outcome) = self.give_dropped() {
+            return Ok(Some(outcome));
+        }
+        self.plan(pump, ask)?;
+        if let Some(outcome) = self.give()? {
+            return Ok(Some(outcome));
+        }
+        match pump.receive() {
+            Received::Frame(frame) => self.arrive(frame, pump, ask)?,
+            Received::Hungry => self.feed(pump, ask)?,
+            Received::Failed => return Err(Outcome::StartOver),
+            Received::End if self.stream == Stream::Draining => {
+                pump.restart();
+                self.stream = Stream::Fresh;
             }
+            Received::End if self.schedule.owes() => return Err(Outcome::StartOver),
+            Received::End => return Err(Outcome::End),
+        }
+        Ok(None)
+    }
+
+    fn give_dropped(&mut self) -> Option<Outcome> {
+        match self.schedule.first()? {
+            (pts, Fate::Dropped) => {
+                self.schedule.pop();
+                Some(Outcome::Skipped(pts))
+            }
+            _ => None,
         }
     }
 
     /// Gives out the first frame in display order, if what became of it is known.
-    fn give(&mut self) -> Option<Outcome> {
-        if self.state == State::Closing && !self.schedule.owes() {
-            return Some(Outcome::DecodeAll);
+    fn give(&mut self) -> Result<Option<Outcome>, Outcome> {
+        if self.state == State::Closing && !self.schedule.owes() && self.stream != Stream::Draining {
+            return Ok(Some(Outcome::DecodeAll));
         }
-        let (pts, fate) = self.schedule.first()?;
-        match fate {
-            Fate::Dropped => {
-                self.schedule.pop();
-                Some(Outcome::Skipped(pts))
+        let (frame, wanted) = match self.schedule.first() {
+            Some((_, Fate::Wanted)) => (self.ready.take(), true),
+            Some((_, Fate::Unwanted)) => (self.ready.take(), false),
+            Some((_, Fate::Apart(wanted))) => (Some(self.take_apart()?), wanted),
+            Some((_, Fate::Dropped)) => return Ok(self.give_dropped()),
+            Some((_, Fate::Open)) | None => return Ok(None),
+        };
+        Ok(frame.map(|frame| {
+            self.schedule.pop();
+            Outcome::Frame(frame, wanted)
+        }))
+    }
+
+    fn take_apart(&mut self) -> Result<RawFrame, Outcome> {
+        self.lanes.next().map_err(|Broken| Outcome::StartOver)
+    }
+
+    /// While whole groups are looked at: reads and hands out as many as keep the lanes busy.
+    fn plan(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Result<(), Outcome> {
+        while self.way == Way::Groups
+            && self.schedule.len() < MAX_SCHEDULED
+            && !self.lanes.are_busy(self.pace)
+        {
+            match self.next_groups() {
+                Next::Unknown if self.state == State::Reading => self.read(pump, ask)?,
+                Next::Unknown if self.ahead.is_empty() && self.state == State::Ended => break,
+                Next::Unknown | Next::Stream => {
+                    self.way = Way::Stream(false);
+                    self.balance.review();
+                }
+                Next::Apart(count, pace) => {
+                    self.decode_apart(count, pace, pump)?;
+                    self.balance.review();
+                }
             }
-            Fate::Wanted | Fate::Unwanted => {
-                let frame = self.ready.take()?;
-                self.schedule.pop();
-                Some(Outcome::Frame(frame, fate == Fate::Wanted))
-            }
-            Fate::Open => None,
         }
+        Ok(())
+    }
+
+    /// Decodes what is wanted of the first `count` packets, which are whole groups, apart from the stream.
+    fn decode_apart(&mut self, count: usize, pace: Pace, pump: &mut Pump) -> Result<(), Outcome> {
+        if self.stream == Stream::Running {
+            self.stream = Stream::Draining;
+            if !pump.drain() {
+                return Err(Outcome::StartOver);
+            }
+        }
+        (self.left_out, self.pace) = (true, pace);
+        for group in self.take_groups(count, pace) {
+            self.lanes.submit(group, pump).map_err(|_| Outcome::StartOver)?;
+        }
+        Ok(())
+    }
+
+    /// Whether frames that others refer to were left out: the decoder has not seen all that was before.
+    pub fn has_left_out(&self) -> bool {
+        self.left_out
     }
 
     /// What was read and not sent, for decoding everything from here on.
@@ -207,8 +334,17 @@ impl Selector {
 
     /// Sends the next packet, or leaves it out.
     fn feed(&mut self, pump: &mut Pump, ask: &mut dyn FnMut(i64) -> bool) -> Result<(), Outcome> {
+        if self.way == Way::Groups {
+            // All is planned, and what is planned is given.
+            let ended = self.ahead.is_empty() && self.state != State::Reading;
+            return if ended { self.nothing_ahead(pump) } else { Err(Outcome::StartOver) };
+        }
         while self.ahead.is_empty() && self.state == State::Reading {
             self.read(pump, ask)?;
+        }
+        if self.way == Way::Stream(true) && self.ahead.front().is_some_and(|next| next.role.begins()) {
+            self.way = Way::Groups;
+            return Ok(());
         }
         while self.undecided() && self.state == State::Reading && self.ahead.len() < MAX_AHEAD {
             self.read(pump, ask)?;
@@ -216,12 +352,16 @@ impl Selector {
         let Some(Ahead { packet, pts, role }) = self.ahead.pop_front() else {
             return self.nothing_ahead(pump);
         };
+        self.way = Way::Stream(true);
         let sent = match pts {
             Some(pts) if role == Role::Disposable && self.schedule.fate(pts) == Some(Fate::Unwanted) => {
                 self.schedule.drop_frame(pts);
                 true
             }
-            _ => pump.send(&packet),
+            _ => {
+                self.stream = Stream::Running;
+                pump.send(&packet)
+            }
         };
         self.spare.push(packet);
         if sent { Ok(()) } else { Err(Outcome::StartOver) }

@@ -3,6 +3,10 @@
 //! H.264: pictures whose slices all have `nal_ref_idc` 0 (ITU-T H.264, 7.4.1). HEVC: sub-layer non-reference pictures
 //! (ITU-T H.265, table 7-1) of the highest temporal sub-layer, which no picture refers to. Leaving such a packet out
 //! changes nothing for the others: both standards derive picture order and reference sets from reference pictures only.
+//!
+//! And which begin anew, so that what lies before them can be left out as a whole ([`Inspector::is_certain`]).
+
+use super::parameters::Parameters;
 
 /// What a packet is to the pictures around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,10 +16,20 @@ pub(crate) enum Role {
     /// An instantaneous refresh: nothing after it refers to anything before it.
     Refresh,
     /// A random access point of HEVC that is no refresh: nothing that is shown after it refers to anything before it, nor to
-    /// what comes after it and is shown before it (ITU-T H.265, 3: trailing picture, and 8.3.2).
+    /// what comes after it and is shown before it (ITU-T H.265, 3: trailing picture, and 8.3.2). Of the kind that is always
+    /// shown with all that comes with it (CRA).
     Entry,
+    /// One whole picture that others may refer to.
+    Reference,
     /// Anything else, also what is not understood.
-    Needed,
+    Unclear,
+}
+
+impl Role {
+    /// Whether a decoder may begin here.
+    pub fn begins(self) -> bool {
+        matches!(self, Self::Refresh | Self::Entry)
+    }
 }
 
 /// Reads packets of one stream.
@@ -23,6 +37,9 @@ pub(crate) enum Role {
 pub(crate) struct Inspector {
     codec: Codec,
     framing: Framing,
+    parameters: Parameters,
+    /// Every packet so far was one whole picture.
+    clear: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +67,19 @@ impl Inspector {
         match codec {
             "h264" => {
                 let length = extradata.get(4).map(|byte| usize::from(byte & 3) + 1);
-                Some(Self { codec: Codec::H264, framing: framing(configuration, length) })
+                let framing = framing(configuration, length);
+                let parameters =
+                    Parameters::of_h264(&h264_parameters(extradata, framing).unwrap_or_default());
+                Some(Self { codec: Codec::H264, framing, parameters, clear: true })
             }
             "hevc" => {
                 let length = extradata.get(21).map(|byte| usize::from(byte & 3) + 1);
                 let framing = framing(configuration, length);
-                let mut inspector = Self { codec: Codec::Hevc { highest: None }, framing };
-                inspector.learn(extradata, configuration);
+                let sets = hevc_parameters(extradata, framing).unwrap_or_default();
+                let parameters = Parameters::of_hevc(&sets);
+                let codec = Codec::Hevc { highest: None };
+                let mut inspector = Self { codec, framing, parameters, clear: true };
+                sets.iter().for_each(|unit| inspector.note_sub_layers(unit));
                 Some(inspector)
             }
             _ => None,
@@ -64,42 +87,41 @@ impl Inspector {
     }
 
     pub fn role(&mut self, packet: &[u8]) -> Role {
-        let Some(units) = units(packet, self.framing) else { return Role::Needed };
+        let role = match units(packet, self.framing) {
+            Some(units) => self.role_of(&units),
+            None => Role::Unclear,
+        };
+        self.clear &= role != Role::Unclear;
+        role
+    }
+
+    /// Whether all packets so far were one whole frame each, of the kind that gives a frame whatever was before, and all parameter
+    /// sets are those that the stream began with: then decoding may begin at any picture that [`Role::begins`].
+    pub fn is_certain(&self) -> bool {
+        self.clear && self.parameters.are_certain()
+    }
+
+    fn role_of(&mut self, units: &[&[u8]]) -> Role {
         match self.codec {
-            Codec::H264 => h264_role(&units),
+            Codec::H264 => {
+                units
+                    .iter()
+                    .filter(|unit| h264_is_parameters(unit))
+                    .for_each(|unit| self.parameters.meet(unit));
+                h264_role(units)
+            }
             Codec::Hevc { .. } => {
-                units.iter().for_each(|unit| self.note_parameters(unit));
-                let Codec::Hevc { highest } = self.codec else { return Role::Needed };
-                hevc_role(&units, highest)
+                for unit in units.iter().filter(|unit| hevc_is_parameters(unit)) {
+                    self.parameters.meet(unit);
+                    self.note_sub_layers(unit);
+                }
+                let Codec::Hevc { highest } = self.codec else { return Role::Unclear };
+                hevc_role(units, highest)
             }
         }
     }
 
-    /// Takes sequence parameter sets from HEVC's extradata (ISO/IEC 14496-15, 8.3.3.1.2, or bare NAL units).
-    fn learn(&mut self, extradata: &[u8], configuration: bool) {
-        if !configuration {
-            for unit in units(extradata, Framing::StartCode).unwrap_or_default() {
-                self.note_parameters(unit);
-            }
-            return;
-        }
-        let Some((&arrays, mut rest)) = extradata.get(22..).and_then(<[u8]>::split_first) else { return };
-        for _ in 0..arrays {
-            let Some((&[_, high, low], tail)) = rest.split_first_chunk() else { return };
-            rest = tail;
-            for _ in 0..u16::from_be_bytes([high, low]) {
-                let Some((&length, tail)) = rest.split_first_chunk() else { return };
-                let Some((unit, tail)) = tail.split_at_checked(usize::from(u16::from_be_bytes(length)))
-                else {
-                    return;
-                };
-                self.note_parameters(unit);
-                rest = tail;
-            }
-        }
-    }
-
-    fn note_parameters(&mut self, unit: &[u8]) {
+    fn note_sub_layers(&mut self, unit: &[u8]) {
         const SPS: u8 = 33;
         let Codec::Hevc { highest } = &mut self.codec else { return };
         if let [first, _, third, ..] = unit
@@ -109,6 +131,58 @@ impl Inspector {
             *highest = Some(highest.map_or(sub_layer, |seen| seen.max(sub_layer)));
         }
     }
+}
+
+/// Sequence, picture and sequence extension parameter sets, and those of subsets.
+fn h264_is_parameters(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|header| matches!(header & 0x1f, 7 | 8 | 13 | 15))
+}
+
+/// Video, sequence and picture parameter sets.
+fn hevc_is_parameters(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|header| matches!((header >> 1) & 0x3f, 32..=34))
+}
+
+/// The parameter sets in H.264's extradata (ISO/IEC 14496-15, 5.3.3.1.2, or bare NAL units).
+fn h264_parameters(extradata: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
+    if framing == Framing::StartCode {
+        return units(extradata, framing);
+    }
+    let (&sequences, mut rest) = extradata.get(5..)?.split_first()?;
+    let mut sets = Vec::new();
+    for _ in 0..sequences & 31 {
+        sets.push(counted(&mut rest)?);
+    }
+    let (&pictures, mut rest) = rest.split_first()?;
+    for _ in 0..pictures {
+        sets.push(counted(&mut rest)?);
+    }
+    Some(sets)
+}
+
+/// The parameter sets in HEVC's extradata (ISO/IEC 14496-15, 8.3.3.1.2, or bare NAL units).
+fn hevc_parameters(extradata: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
+    if framing == Framing::StartCode {
+        return units(extradata, framing);
+    }
+    let (&arrays, mut rest) = extradata.get(22..)?.split_first()?;
+    let mut sets = Vec::new();
+    for _ in 0..arrays {
+        let (&[_, high, low], tail) = rest.split_first_chunk()?;
+        rest = tail;
+        for _ in 0..u16::from_be_bytes([high, low]) {
+            sets.push(counted(&mut rest)?);
+        }
+    }
+    Some(sets)
+}
+
+/// Takes a unit with its length in two bytes off the front.
+fn counted<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (&length, tail) = rest.split_first_chunk()?;
+    let (unit, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(length)))?;
+    *rest = tail;
+    Some(unit)
 }
 
 fn framing(configuration: bool, length: Option<usize>) -> Framing {
@@ -149,7 +223,7 @@ fn units_by_start_code(packet: &[u8]) -> Vec<&[u8]> {
 fn h264_role(units: &[&[u8]]) -> Role {
     let (mut pictures, mut referenced, mut refresh) = (0, false, false);
     for unit in units {
-        let Some((&header, body)) = unit.split_first() else { return Role::Needed };
+        let Some((&header, body)) = unit.split_first() else { return Role::Unclear };
         match header & 0x1f {
             kind @ (1 | 5) => {
                 referenced |= header & 0x60 != 0;
@@ -161,7 +235,7 @@ fn h264_role(units: &[&[u8]]) -> Role {
             6 | 9 | 12 => {}
             // Parameter sets.
             7 | 8 if refresh || pictures == 0 => referenced = true,
-            _ => return Role::Needed,
+            _ => return Role::Unclear,
         }
     }
     role(pictures, referenced, refresh)
@@ -170,10 +244,10 @@ fn h264_role(units: &[&[u8]]) -> Role {
 fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
     let (mut pictures, mut referenced, mut refresh, mut entry) = (0, false, false, false);
     for unit in units {
-        let [first, second, third, ..] = **unit else { return Role::Needed };
+        let [first, second, third, ..] = **unit else { return Role::Unclear };
         let (kind, layer, sub_layer) = ((first >> 1) & 0x3f, (first & 1) << 5 | second >> 3, second & 7);
         if layer != 0 || sub_layer == 0 {
-            return Role::Needed;
+            return Role::Unclear;
         }
         match kind {
             0..=31 => {
@@ -181,8 +255,11 @@ fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
                 referenced |= !disposable;
                 // IDR_W_RADL and IDR_N_LP.
                 refresh |= matches!(kind, 19 | 20);
-                // BLA_W_LP to BLA_N_LP, and CRA.
-                entry |= matches!(kind, 16..=18 | 21);
+                entry |= kind == 21;
+                // BLA: what comes with it and is shown before it may give no frame; and reserved.
+                if matches!(kind, 16..=18 | 22..) {
+                    return Role::Unclear;
+                }
                 // first_slice_segment_in_pic_flag
                 pictures += u32::from(third & 0x80 != 0);
             }
@@ -190,11 +267,11 @@ fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
             32..=34 => referenced = true,
             // Delimiter, filler, SEI.
             35 | 38..=40 => {}
-            _ => return Role::Needed,
+            _ => return Role::Unclear,
         }
     }
     match role(pictures, referenced, refresh) {
-        Role::Needed if entry && pictures == 1 => Role::Entry,
+        Role::Reference if entry => Role::Entry,
         role => role,
     }
 }
@@ -203,7 +280,8 @@ fn role(pictures: u32, referenced: bool, refresh: bool) -> Role {
     match (pictures, referenced, refresh) {
         (1, _, true) => Role::Refresh,
         (1, false, false) => Role::Disposable,
-        _ => Role::Needed,
+        (1, true, false) => Role::Reference,
+        _ => Role::Unclear,
     }
 }
 
@@ -224,18 +302,18 @@ mod tests {
         let role = |units: &[&[u8]]| h264().role(&by_length(units));
         assert_eq!(role(&[&[0x01, 0x80]]), Role::Disposable);
         assert_eq!(role(&[&[0x06, 5], &[0x01, 0x80], &[0x01, 0x40]]), Role::Disposable, "two slices");
-        assert_eq!(role(&[&[0x41, 0x80]]), Role::Needed);
-        assert_eq!(role(&[&[0x01, 0x80], &[0x41, 0x40]]), Role::Needed, "one slice is referenced");
-        assert_eq!(role(&[&[0x01, 0x80], &[0x01, 0x80]]), Role::Needed, "two pictures or fields");
+        assert_eq!(role(&[&[0x41, 0x80]]), Role::Reference);
+        assert_eq!(role(&[&[0x01, 0x80], &[0x41, 0x40]]), Role::Reference, "one slice is referenced");
+        assert_eq!(role(&[&[0x01, 0x80], &[0x01, 0x80]]), Role::Unclear, "two pictures or fields");
         assert_eq!(role(&[&[0x67, 1, 2], &[0x68, 1], &[0x65, 0x80]]), Role::Refresh);
-        assert_eq!(role(&[&[0x06, 5]]), Role::Needed, "no picture at all");
-        assert_eq!(role(&[&[0x14, 0x80]]), Role::Needed, "extensions are not understood");
+        assert_eq!(role(&[&[0x06, 5]]), Role::Unclear, "no picture at all");
+        assert_eq!(role(&[&[0x14, 0x80]]), Role::Unclear, "extensions are not understood");
     }
 
     #[test]
-    fn broken_packets_are_needed() {
+    fn broken_packets_are_unclear() {
         for packet in [&[][..], &[0], &[0, 0, 0, 9, 1], &[0, 0, 0, 0], &[255; 7]] {
-            assert_eq!(h264().role(packet), Role::Needed, "{packet:?}");
+            assert_eq!(h264().role(packet), Role::Unclear, "{packet:?}");
         }
     }
 
@@ -243,8 +321,8 @@ mod tests {
     fn start_codes_separate_too() {
         let mut inspector = Inspector::new("h264", &[0, 0, 0, 1, 0x67]).unwrap();
         assert_eq!(inspector.role(&[0, 0, 0, 1, 0x09, 0x10, 0, 0, 1, 0x01, 0x80, 7]), Role::Disposable);
-        assert_eq!(inspector.role(&[0, 0, 0, 1, 0x41, 0x80, 7]), Role::Needed);
-        assert_eq!(inspector.role(&[0, 0, 1]), Role::Needed);
+        assert_eq!(inspector.role(&[0, 0, 0, 1, 0x41, 0x80, 7]), Role::Reference);
+        assert_eq!(inspector.role(&[0, 0, 1]), Role::Unclear);
     }
 
     #[test]
@@ -255,21 +333,21 @@ mod tests {
         let packet = |kind: u8, sub_layer: u8| [0, 0, 1, kind << 1, sub_layer + 1, 0x80];
         assert_eq!(inspector.role(&packet(0, 0)), Role::Disposable);
         assert_eq!(inspector.role(&packet(8, 0)), Role::Disposable);
-        assert_eq!(inspector.role(&packet(1, 0)), Role::Needed);
+        assert_eq!(inspector.role(&packet(1, 0)), Role::Reference);
         assert_eq!(inspector.role(&packet(19, 0)), Role::Refresh);
         assert_eq!(inspector.role(&packet(21, 0)), Role::Entry, "a clean random access is no refresh");
-        assert_eq!(inspector.role(&packet(16, 0)), Role::Entry);
-        assert_eq!(inspector.role(&packet(22, 0)), Role::Needed, "reserved");
+        assert_eq!(inspector.role(&packet(16, 0)), Role::Unclear, "what is shown before it may be missing");
+        assert_eq!(inspector.role(&packet(22, 0)), Role::Unclear, "reserved");
         // A parameter set that allows a higher sub-layer, whose pictures may refer to the lower one's.
         inspector.role(&[0, 0, 1, 33 << 1, 1, 0x03]);
-        assert_eq!(inspector.role(&packet(0, 0)), Role::Needed);
+        assert_eq!(inspector.role(&packet(0, 0)), Role::Reference);
         assert_eq!(inspector.role(&packet(0, 1)), Role::Disposable);
     }
 
     #[test]
     fn hevc_without_parameters_drops_nothing() {
         let mut inspector = Inspector::new("hevc", &[]).unwrap();
-        assert_eq!(inspector.role(&[0, 0, 1, 0, 1, 0x80]), Role::Needed);
+        assert_eq!(inspector.role(&[0, 0, 1, 0, 1, 0x80]), Role::Reference);
         assert!(Inspector::new("vp9", &[]).is_none());
     }
 }

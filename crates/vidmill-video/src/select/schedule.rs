@@ -14,6 +14,8 @@ pub(crate) enum Fate {
     Unwanted,
     /// Unwanted, and its packet was left out.
     Dropped,
+    /// Decoded apart from those around it; whether it is wanted.
+    Apart(bool),
 }
 
 /// Why times cannot be relied upon.
@@ -81,11 +83,24 @@ impl Schedule {
         self.frames.get(&pts).copied()
     }
 
+    /// Whether every frame up to `pts` was asked about.
+    pub fn is_decided(&self, pts: i64) -> bool {
+        self.announced.is_some_and(|announced| pts <= announced)
+    }
+
     /// The packet of an unwanted frame was left out.
     pub fn drop_frame(&mut self, pts: i64) {
+        self.decide(pts, Fate::Dropped);
+    }
+
+    /// The frame is to come from another decoder.
+    pub fn set_apart(&mut self, pts: i64, wanted: bool) {
+        self.decide(pts, Fate::Apart(wanted));
+    }
+
+    fn decide(&mut self, pts: i64, now: Fate) {
         if let Some(fate) = self.frames.get_mut(&pts) {
-            debug_assert_eq!(*fate, Fate::Unwanted);
-            *fate = Fate::Dropped;
+            *fate = now;
         }
     }
 
@@ -96,7 +111,13 @@ impl Schedule {
 
     /// The next frame that the decoder should give.
     pub fn expected(&self) -> Option<i64> {
-        self.frames.iter().find(|(_, fate)| **fate != Fate::Dropped).map(|(&pts, _)| pts)
+        let comes = |fate: &Fate| !matches!(fate, Fate::Dropped | Fate::Apart(_));
+        self.frames.iter().find(|(_, fate)| comes(fate)).map(|(&pts, _)| pts)
+    }
+
+    /// How many frames are to be given out.
+    pub fn len(&self) -> usize {
+        self.frames.len()
     }
 
     /// The first frame has been given out.

@@ -229,11 +229,6 @@ impl Watch {
         Self { sampler, over: None, again: None }
     }
 
-    /// Whether nothing but a redrawing is wanted of this frame.
-    fn comes_again(&self, head: FrameHead) -> bool {
-        self.again.as_ref().is_some_and(|again| head.index <= again.mark.frame)
-    }
-
     /// Sorts out what came by before; `source` is what records call it.
     fn pass(&mut self, read: Result<Read, Error>, source: &str) -> Passed {
         let Some(Again { mark, mut records }) = self.again.take() else { return Passed::Through(read) };
@@ -262,13 +257,8 @@ impl Watch {
         passed
     }
 
+    /// Frames that come by again are wanted again: what is decoded decides what damage is noticed.
     fn want(&mut self, head: FrameHead) -> bool {
-        let redrawn = self.again.as_ref().is_some_and(|again| again.records.is_some());
-        let chosen = self.choose(head);
-        chosen && (redrawn || !self.comes_again(head))
-    }
-
-    fn choose(&mut self, head: FrameHead) -> bool {
         // A decoder that looks ahead may ask beyond the end.
         if self.over.is_some() {
             return false;
