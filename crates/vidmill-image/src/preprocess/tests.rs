@@ -272,8 +272,8 @@ fn pictures() -> impl Strategy<Value = Owned> {
 
 fn run_at(level: Level, spec: &TensorSpec, picture: &Owned, misaligned: usize) -> Vec<u8> {
     let planes = picture.planes();
-    let mut preprocess = Preprocess::for_planes(spec, &planes).unwrap();
-    preprocess.level = level;
+    let Planes { format, size, color, rotation, .. } = planes;
+    let mut preprocess = Preprocess::at(level, spec, Kind { format, size, color, rotation }).unwrap();
     let mut out = vec![0xA5; spec.item_bytes() + misaligned];
     preprocess.run(&planes, &mut out[misaligned..]).unwrap();
     out.split_off(misaligned)
