@@ -36,6 +36,7 @@ bench: release ## vidmill beside hand-written Python pipelines, and the limit
 	cargo build --release --locked -p vidmill-image --example preprocess_raw
 	@$(PYTHON) tools/assets.py
 	@$(PYTHON) bench/run.py
+	@$(PYTHON) bench/preprocess.py
 
 bench-pool: ## hand-over to worker processes, beside Python's usual means and iceoryx2
 	@tools/setup bench

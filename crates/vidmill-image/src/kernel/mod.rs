@@ -2,12 +2,14 @@
 //!
 //! In: rows of samples and tables. Out: rows of floats, or bytes of the tensor. `scalar` is the specification;
 //! another level is one file with the same functions. The level is chosen once, at run time, by what the processor
-//! has; the environment variable `VIDMILL_SIMD` (`scalar`, `avx2` or `avx512`) pins one.
+//! has; the environment variable `VIDMILL_SIMD` (`scalar`, `avx2`, `avx512`; on ARM `scalar` or `neon`) pins one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod picks;
 mod scalar;
 #[cfg(test)]
@@ -104,6 +106,8 @@ enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 /// An instruction set level that this processor has: only [`Level::all`] and [`Level::best`] make one.
@@ -121,6 +125,10 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         if avx512::is_available() {
             levels.push(Self(Set::Avx512));
+        }
+        #[cfg(target_arch = "aarch64")]
+        if neon::is_available() {
+            levels.push(Self(Set::Neon));
         }
         levels
     }
@@ -140,10 +148,14 @@ impl Level {
             })
         })
     }
-    /// Whether [`Level::convert_pixels`] is quicker than the steps that it stands for. The plain loop is not: compilers vectorise the
+    /// Whether [`Level::convert_pixels`] is quicker than the steps that it stands for: where it is written by hand. Compilers vectorise the
     /// steps, but not all of them in one.
     pub(crate) fn converts_at_once(self) -> bool {
-        self.0 != Set::Scalar
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 | Set::Avx512 => true,
+            _ => false,
+        }
     }
     /// Picks of samples of `sample` bytes (1 or 2), from lines of `samples` of them, in this order; made for this level, and good for any.
     ///
@@ -156,6 +168,8 @@ impl Level {
             Set::Avx2 => avx2::SHAPE,
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => avx512::SHAPE,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => neon::SHAPE,
         };
         Picks::new(index, sample, samples, shape)
     }
@@ -171,6 +185,8 @@ impl Level {
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
         }
     }
 }
@@ -190,6 +206,9 @@ macro_rules! dispatch {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above, after `avx512::is_available`.
                     Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+                    #[cfg(target_arch = "aarch64")]
+                    // SAFETY: as above, after `neon::is_available`.
+                    Set::Neon => unsafe { neon::$name($($arg),*) },
                 }
             }
         )*}
