@@ -195,7 +195,7 @@ impl Preprocess {
         self.kind == Kind { format, size, color, rotation }
     }
 
-    /// Name of the instruction set level in use: `scalar`, `avx2` or `avx512`. All levels give the same bytes.
+    /// Name of the instruction set level in use: `scalar`, `avx2`, `avx512` or `neon`. All levels give the same bytes.
     pub fn simd_level(&self) -> &'static str {
         self.level.name()
     }
