@@ -38,6 +38,7 @@ bench: release ## vidmill beside Python pipelines, Ultralytics, a Rust tool, and
 	cargo build --release --locked -p vidmill-video --example decode
 	@$(PYTHON) tools/assets.py
 	@$(PYTHON) bench/run.py $(BENCH)
+	@$(PYTHON) bench/preprocess.py
 
 bench-pool: ## hand-over to worker processes, beside Python's usual means and iceoryx2
 	@tools/setup bench

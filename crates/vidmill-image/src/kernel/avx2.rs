@@ -3,15 +3,18 @@
 //! FMA is left out on purpose: every operation stays a separate, correctly rounded one, so the bits equal the scalar ones.
 
 use std::arch::x86_64::{
-    __m256i, _mm_loadu_si128, _mm256_add_epi16, _mm256_and_si256, _mm256_broadcastsi128_si256,
-    _mm256_loadu_si256, _mm256_mulhi_epi16, _mm256_mulhrs_epi16, _mm256_mullo_epi16, _mm256_or_si256,
-    _mm256_packus_epi16, _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set1_epi16,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8,
-    _mm256_unpacklo_epi16,
+    __m128i, __m256i, _mm_add_epi16, _mm_loadu_si128, _mm_mullo_epi16, _mm_or_si128, _mm_setzero_si128,
+    _mm_shuffle_epi8, _mm_srai_epi16, _mm_storeu_si128, _mm_sub_epi16, _mm256_add_epi16, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_loadu_si256, _mm256_mulhi_epi16, _mm256_mulhrs_epi16,
+    _mm256_mullo_epi16, _mm256_or_si256, _mm256_packus_epi16, _mm256_permute2x128_si256,
+    _mm256_permute4x64_epi64, _mm256_set1_epi16, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_sub_epi16,
+    _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
-use super::{Affine, Between, BitPlace, HalfRow, RGB_UNIT, Taps, YuvRow, YuvToRgb, scalar};
+use super::picks::{Block, as_bytes, as_bytes_mut};
+use super::{Affine, Between, BitPlace, HalfRow, Picks, RGB_UNIT, Shape, YuvRow, YuvToRgb, scalar};
+use crate::ElementType;
 
 /// Whether this processor has what the functions of this file are compiled for.
 pub(super) fn is_available() -> bool {
@@ -34,16 +37,55 @@ compile! {
     codes_u16(rows: Between<&[u8]>, place: BitPlace, out: &mut [i16]);
     double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]);
     double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]);
-    widen(line: &[i16], taps: &Taps, out: &mut [i16]);
+    lerp_pairs(line: &[i16], weights: &[f32], out: &mut [i16]);
     yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
-    resample(line: &[f32], taps: &Taps, out: &mut [f32]);
-    resample_i16(line: &[i16], taps: &Taps, norm: Affine, out: &mut [f32]);
+    resample(line: &[f32], weights: &[f32], out: &mut [f32]);
+    store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]);
+    store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
-    interleave(lines: [&[f32]; 3], out: &mut [f32]);
-    store_f32(values: &[f32], out: &mut [u8]);
-    store_f16(values: &[f32], out: &mut [u8]);
-    store_u8(values: &[f32], out: &mut [u8]);
+    store(values: &[f32], element: ElementType, out: &mut [u8]);
+}
+
+/// Of shuffles: one register makes another.
+pub(super) const SHAPE: Shape = Shape { block: 16, window: 16 };
+
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn pick(line: &[u8], picks: &Picks, out: &mut [u8]) {
+    let Some(blocks) = picks.blocks::<16>(line.len(), out.len()) else {
+        return scalar::pick(line, picks, out);
+    };
+    for block in blocks {
+        store_half(shuffle(line, block), out[block.at..].first_chunk_mut().expect("a block of the output"));
+    }
+}
+
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn pick_between(line: &[i16], picks: [&Picks; 2], eighths: &[i16], out: &mut [i16]) {
+    let (line_bytes, out_bytes) = (as_bytes(line), as_bytes_mut(out));
+    let [Some(a), Some(b)] = picks.map(|picks| picks.blocks::<16>(line_bytes.len(), out_bytes.len())) else {
+        return scalar::pick_between(line, picks, eighths, out);
+    };
+    for (a, b) in a.zip(b) {
+        let at = a.at;
+        let (a, b) = (shuffle(line_bytes, a), shuffle(line_bytes, b));
+        let eighths = load_half(as_bytes(eighths)[at..].first_chunk().expect("as many as codes"));
+        let part = _mm_mullo_epi16(_mm_sub_epi16(b, a), eighths);
+        let code = _mm_add_epi16(a, _mm_srai_epi16::<3>(part));
+        store_half(code, out_bytes[at..].first_chunk_mut().expect("a block of the output"));
+    }
+}
+
+/// The bytes of one block.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn shuffle(line: &[u8], block: Block<'_, 16>) -> __m128i {
+    let mut bytes = _mm_setzero_si128();
+    for (&start, places) in block.starts.iter().zip(block.places) {
+        let window = load_half(line[start as usize..].first_chunk().expect("a window of the line"));
+        bytes = _mm_or_si128(bytes, _mm_shuffle_epi8(window, load_half(places)));
+    }
+    bytes
 }
 
 /// Pixels that are made at once.
@@ -61,6 +103,20 @@ const PLACES: [[[u8; 16]; 3]; 3] = {
     }
     places
 };
+
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn interleave(lines: [&[u8]; 3], bytes: usize, out: &mut [u8]) {
+    if bytes != 1 {
+        return scalar::interleave(lines, bytes, out);
+    }
+    let (blocks, rest) = out.as_chunks_mut::<{ 3 * LANES }>();
+    let whole = blocks.len() * LANES;
+    let [a, b, c] = lines.map(|line| line[..whole].as_chunks::<LANES>().0);
+    for (((block, a), b), c) in blocks.iter_mut().zip(a).zip(b).zip(c) {
+        store_interleaved(load_bytes(a), load_bytes(b), load_bytes(c), block);
+    }
+    scalar::interleave(lines.map(|line| &line[whole..]), bytes, rest);
+}
 
 #[target_feature(enable = "avx2,f16c")]
 pub(super) fn store_pixels(lines: [&[i16]; 3], out: &mut [u8]) {
@@ -196,9 +252,9 @@ fn store_interleaved(a: __m256i, b: __m256i, c: __m256i, out: &mut [u8; 3 * LANE
     // Shuffles stay within halves: these are the first, second and third 16 bytes of the first 48 and of the last 48.
     let [x, y, z] = [third(&PLACES[0]), third(&PLACES[1]), third(&PLACES[2])];
     let [first, second, last] = out.as_chunks_mut().0 else { return };
-    store(_mm256_permute2x128_si256::<0x20>(x, y), first);
-    store(_mm256_permute2x128_si256::<0x30>(z, x), second);
-    store(_mm256_permute2x128_si256::<0x31>(y, z), last);
+    store_bytes(_mm256_permute2x128_si256::<0x20>(x, y), first);
+    store_bytes(_mm256_permute2x128_si256::<0x30>(z, x), second);
+    store_bytes(_mm256_permute2x128_si256::<0x31>(y, z), last);
 }
 
 #[inline]
@@ -212,9 +268,23 @@ fn load_bytes(bytes: &[u8; 32]) -> __m256i {
 #[inline]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 #[target_feature(enable = "avx2")]
-fn load_twice(bytes: &[u8; 16]) -> __m256i {
+fn load_half(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: an array of 16 bytes; the load needs no alignment.
-    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
+#[target_feature(enable = "avx2")]
+fn store_half(vector: __m128i, bytes: &mut [u8; 16]) {
+    // SAFETY: an array of 16 bytes; the store needs no alignment.
+    unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), vector) };
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_twice(bytes: &[u8; 16]) -> __m256i {
+    _mm256_broadcastsi128_si256(load_half(bytes))
 }
 
 /// Sixteen values, from number `AT` on.
@@ -230,7 +300,7 @@ fn load_at<const AT: usize>(values: &[i16]) -> __m256i {
 #[inline]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
 #[target_feature(enable = "avx2")]
-fn store(vector: __m256i, bytes: &mut [u8; 32]) {
+fn store_bytes(vector: __m256i, bytes: &mut [u8; 32]) {
     // SAFETY: an array of 32 bytes; the store needs no alignment.
     unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) };
 }

@@ -2,24 +2,117 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi16, _mm512_and_si512, _mm512_loadu_si512, _mm512_mask_permutexvar_epi8,
-    _mm512_mulhi_epi16, _mm512_mulhrs_epi16, _mm512_mullo_epi16, _mm512_packus_epi16,
-    _mm512_permutexvar_epi8, _mm512_set1_epi16, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srai_epi16,
-    _mm512_srli_epi16, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
-    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
+    _mm512_maskz_permutex2var_epi8, _mm512_movepi8_mask, _mm512_mulhi_epi16, _mm512_mulhrs_epi16,
+    _mm512_mullo_epi16, _mm512_or_si512, _mm512_packus_epi16, _mm512_permutexvar_epi8, _mm512_set1_epi16,
+    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_srai_epi16, _mm512_srli_epi16, _mm512_storeu_si512,
+    _mm512_sub_epi16, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpacklo_epi8,
+    _mm512_unpacklo_epi16,
 };
 
-pub(super) use super::avx2::{
-    blend_u8, blend_u16, codes_u8, codes_u16, double_paired, double_single, interleave, map_line, resample,
-    resample_i16, rgb_to_gray, store_f16, store_f32, store_pixels, store_u8, widen, yuv_to_rgb,
-};
-use super::{HalfRow, RGB_UNIT, YuvToRgb, avx2};
+pub(super) use super::avx2::store_pixels;
+use super::picks::{Block, as_bytes, as_bytes_mut};
+use super::{Affine, Between, BitPlace, HalfRow, Picks, RGB_UNIT, Shape, YuvRow, YuvToRgb, avx2, scalar};
+use crate::ElementType;
 
 /// Whether this processor has what the functions of this file are compiled for.
 pub(super) fn is_available() -> bool {
     avx2::is_available()
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi")
+}
+
+macro_rules! compile {
+    ($($name:ident($($arg:ident: $type:ty),*);)*) => {$(
+        #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+        pub(super) fn $name($($arg: $type),*) {
+            scalar::$name($($arg),*);
+        }
+    )*};
+}
+
+compile! {
+    blend_u8(a: &[u8], b: &[u8], weight: f32, out: &mut [f32]);
+    blend_u16(a: &[u8], b: &[u8], shift: u32, weight: f32, out: &mut [f32]);
+    codes_u8(rows: Between<&[u8]>, out: &mut [i16]);
+    codes_u16(rows: Between<&[u8]>, place: BitPlace, out: &mut [i16]);
+    double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]);
+    double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]);
+    lerp_pairs(line: &[i16], weights: &[f32], out: &mut [i16]);
+    yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
+    resample(line: &[f32], weights: &[f32], out: &mut [f32]);
+    store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]);
+    store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
+    map_line(level: Affine, norm: Affine, line: &mut [f32]);
+    rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
+    store(values: &[f32], element: ElementType, out: &mut [u8]);
+}
+
+/// Of shuffles: two registers make another. (From one each, more steps were slower.)
+pub(super) const SHAPE: Shape = Shape { block: 64, window: 128 };
+
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(super) fn pick(line: &[u8], picks: &Picks, out: &mut [u8]) {
+    let Some(blocks) = picks.blocks::<64>(line.len(), out.len()) else {
+        return scalar::pick(line, picks, out);
+    };
+    for block in blocks {
+        store_bytes(shuffle(line, block), out[block.at..].first_chunk_mut().expect("a block of the output"));
+    }
+}
+
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(super) fn pick_between(line: &[i16], picks: [&Picks; 2], eighths: &[i16], out: &mut [i16]) {
+    let (line_bytes, out_bytes) = (as_bytes(line), as_bytes_mut(out));
+    let [Some(a), Some(b)] = picks.map(|picks| picks.blocks::<64>(line_bytes.len(), out_bytes.len())) else {
+        return scalar::pick_between(line, picks, eighths, out);
+    };
+    for (a, b) in a.zip(b) {
+        let at = a.at;
+        let (a, b) = (shuffle(line_bytes, a), shuffle(line_bytes, b));
+        let eighths = load_bytes(as_bytes(eighths)[at..].first_chunk().expect("as many as codes"));
+        let part = _mm512_mullo_epi16(_mm512_sub_epi16(b, a), eighths);
+        let code = _mm512_add_epi16(a, _mm512_srai_epi16::<3>(part));
+        store_bytes(code, out_bytes[at..].first_chunk_mut().expect("a block of the output"));
+    }
+}
+
+/// The bytes of one block.
+#[inline]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn shuffle(line: &[u8], block: Block<'_, 64>) -> __m512i {
+    let mut bytes = _mm512_setzero_si512();
+    for (&start, places) in block.starts.iter().zip(block.places) {
+        let window: &[u8; 128] = line[start as usize..].first_chunk().expect("a window of the line");
+        let [low, high] = window.as_chunks().0 else { continue };
+        let places = load_bytes(places);
+        // The highest bit says that a byte is elsewhere.
+        let elsewhere = _mm512_movepi8_mask(places);
+        let here = _mm512_maskz_permutex2var_epi8(!elsewhere, load_bytes(low), places, load_bytes(high));
+        bytes = _mm512_or_si512(bytes, here);
+    }
+    bytes
+}
+
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(super) fn interleave(lines: [&[u8]; 3], bytes: usize, out: &mut [u8]) {
+    if bytes != 1 {
+        return interleave_wide(lines, bytes, out);
+    }
+    let (blocks, rest) = out.as_chunks_mut::<{ 3 * LANES }>();
+    let whole = blocks.len() * LANES;
+    let [a, b, c] = lines.map(|line| line[..whole].as_chunks::<LANES>().0);
+    for (((block, a), b), c) in blocks.iter_mut().zip(a).zip(b).zip(c) {
+        store_interleaved(load_bytes(a), load_bytes(b), load_bytes(c), block);
+    }
+    scalar::interleave(lines.map(|line| &line[whole..]), bytes, rest);
+}
+
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn interleave_wide(lines: [&[u8]; 3], bytes: usize, out: &mut [u8]) {
+    scalar::interleave(lines, bytes, out);
 }
 
 /// Pixels that are made at once.
@@ -41,7 +134,7 @@ const PIXELS: [[u8; 64]; 3] = {
 /// Every third byte, from the first, the second or the third on.
 const THIRDS: [u64; 3] = [0x9249_2492_4924_9249, 0x2492_4924_9249_2492, 0x4924_9249_2492_4924];
 
-#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vbmi")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(super) fn convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
     match (row.before, row.after) {
         (0, 4) => convert_pixels_of::<true>(row, c, out),
@@ -50,7 +143,7 @@ pub(super) fn convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
 }
 
 /// `FIRST` says that chroma stands on the left one of every two columns.
-#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vbmi")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn convert_pixels_of<const FIRST: bool>(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
     let HalfRow { y, u, v, before, after } = row;
     let (blocks, rest) = out.as_chunks_mut::<{ 3 * LANES }>();
@@ -90,7 +183,7 @@ fn spans(line: &[i16]) -> impl Iterator<Item = &[i16; SPAN]> {
 
 /// As [`super::scalar::double_single`]: the left and the right of every two columns.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn double<const FIRST: bool>(span: &[i16; SPAN], before: i16, after: i16) -> (__m512i, __m512i) {
     let (left, middle, right) = (load_at::<0>(span), load_at::<1>(span), load_at::<2>(span));
     if FIRST {
@@ -100,7 +193,7 @@ fn double<const FIRST: bool>(span: &[i16; SPAN], before: i16, after: i16) -> (__
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn lerp(a: __m512i, b: __m512i, eighths: i16) -> __m512i {
     let part = _mm512_mullo_epi16(_mm512_sub_epi16(b, a), _mm512_set1_epi16(eighths));
     _mm512_add_epi16(a, _mm512_srai_epi16::<3>(part))
@@ -114,7 +207,7 @@ struct Differences {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn differences(u: __m512i, v: __m512i, c: &YuvToRgb) -> Differences {
     // The middle of the codes becomes 0.
     let centred = |codes| _mm512_slli_epi16::<4>(_mm512_sub_epi16(codes, _mm512_set1_epi16(1 << 11)));
@@ -131,14 +224,14 @@ fn differences(u: __m512i, v: __m512i, c: &YuvToRgb) -> Differences {
 
 /// Luma's part, from samples in the upper halves of 16 bits.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn luma(samples: __m512i, c: &YuvToRgb) -> __m512i {
     _mm512_mulhi_epi16(_mm512_srli_epi16::<1>(samples), _mm512_set1_epi16(c.y))
 }
 
 /// As for AVX2.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn nearest(less: __m512i) -> __m512i {
     const SHIFT: u32 = RGB_UNIT.trailing_zeros();
     let odd = _mm512_and_si512(_mm512_srli_epi16::<SHIFT>(less), _mm512_set1_epi16(1));
@@ -147,7 +240,7 @@ fn nearest(less: __m512i) -> __m512i {
 
 /// Three channels as pixels.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn store_interleaved(a: __m512i, b: __m512i, c: __m512i, out: &mut [u8; 3 * LANES]) {
     for (third, (out, pixels)) in out.as_chunks_mut().0.iter_mut().zip(&PIXELS).enumerate() {
         let pixels = load_bytes(pixels);
@@ -155,13 +248,13 @@ fn store_interleaved(a: __m512i, b: __m512i, c: __m512i, out: &mut [u8; 3 * LANE
         let every = |channel: usize| THIRDS[(channel + 3 - third) % 3];
         let bytes = _mm512_permutexvar_epi8(pixels, a);
         let bytes = _mm512_mask_permutexvar_epi8(bytes, every(1), pixels, b);
-        store(_mm512_mask_permutexvar_epi8(bytes, every(2), pixels, c), out);
+        store_bytes(_mm512_mask_permutexvar_epi8(bytes, every(2), pixels, c), out);
     }
 }
 
 #[inline]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn load_bytes(bytes: &[u8; 64]) -> __m512i {
     // SAFETY: an array of 64 bytes; the load needs no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
@@ -170,7 +263,7 @@ fn load_bytes(bytes: &[u8; 64]) -> __m512i {
 /// Thirty-two values, from number `AT` on.
 #[inline]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn load_at<const AT: usize>(values: &[i16]) -> __m512i {
     let values: &[i16; 32] = values[AT..].first_chunk().expect("thirty-two values");
     // SAFETY: an array of 64 bytes; the load needs no alignment.
@@ -179,8 +272,8 @@ fn load_at<const AT: usize>(values: &[i16]) -> __m512i {
 
 #[inline]
 #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
-#[target_feature(enable = "avx512f")]
-fn store(vector: __m512i, bytes: &mut [u8; 64]) {
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn store_bytes(vector: __m512i, bytes: &mut [u8; 64]) {
     // SAFETY: an array of 64 bytes; the store needs no alignment.
     unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector) };
 }

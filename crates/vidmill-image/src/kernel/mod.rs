@@ -2,21 +2,27 @@
 //!
 //! In: rows of samples and tables. Out: rows of floats, or bytes of the tensor. `scalar` is the specification;
 //! another level is one file with the same functions. The level is chosen once, at run time, by what the processor
-//! has; the environment variable `VIDMILL_SIMD` (`scalar`, `avx2` or `avx512`) pins one.
+//! has; the environment variable `VIDMILL_SIMD` (`scalar`, `avx2`, `avx512`; on ARM `scalar` or `neon`) pins one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod picks;
 mod scalar;
-mod taps;
 #[cfg(test)]
 mod tests;
 
 use std::sync::OnceLock;
 
+use crate::ElementType;
+
+use picks::Shape;
+
+pub(crate) use picks::Picks;
 pub(crate) use scalar::{HalfRow, YuvRow};
-pub(crate) use taps::Taps;
 
 /// `value * gain + bias`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,13 +99,6 @@ impl<T> Between<T> {
     }
 }
 
-/// A place between two samples: `weight` (0 to 1) of the way from `index` to `index + 1`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Position {
-    pub(crate) index: usize,
-    pub(crate) weight: f32,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Set {
     Scalar,
@@ -107,6 +106,8 @@ enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 /// An instruction set level that this processor has: only [`Level::all`] and [`Level::best`] make one.
@@ -124,6 +125,10 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         if avx512::is_available() {
             levels.push(Self(Set::Avx512));
+        }
+        #[cfg(target_arch = "aarch64")]
+        if neon::is_available() {
+            levels.push(Self(Set::Neon));
         }
         levels
     }
@@ -143,10 +148,34 @@ impl Level {
             })
         })
     }
-    /// Whether [`Level::convert_pixels`] is quicker than the steps that it stands for. The plain loop is not: compilers vectorise the
+    /// Whether [`Level::convert_pixels`] is quicker than the steps that it stands for: where it is written by hand. Compilers vectorise the
     /// steps, but not all of them in one.
     pub(crate) fn converts_at_once(self) -> bool {
-        self.0 != Set::Scalar
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 | Set::Avx512 => true,
+            _ => false,
+        }
+    }
+    /// Picks of samples of `sample` bytes (1 or 2), from lines of `samples` of them, in this order; made for this level, and good for any.
+    ///
+    /// # Panics
+    /// When an index is not below `samples`.
+    pub(crate) fn picks(self, index: Vec<u32>, sample: usize, samples: usize) -> Picks {
+        let shape = match self.0 {
+            Set::Scalar => Shape { block: 0, window: 0 },
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => avx2::SHAPE,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => avx512::SHAPE,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => neon::SHAPE,
+        };
+        Picks::new(index, sample, samples, shape)
+    }
+    /// [`Level::pick`] among codes.
+    pub(crate) fn pick_codes(self, line: &[i16], picks: &Picks, out: &mut [i16]) {
+        self.pick(picks::as_bytes(line), picks, picks::as_bytes_mut(out));
     }
     /// The name that `VIDMILL_SIMD` knows it by.
     pub(crate) fn name(self) -> &'static str {
@@ -156,6 +185,8 @@ impl Level {
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
         }
     }
 }
@@ -175,6 +206,9 @@ macro_rules! dispatch {
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: as above, after `avx512::is_available`.
                     Set::Avx512 => unsafe { avx512::$name($($arg),*) },
+                    #[cfg(target_arch = "aarch64")]
+                    // SAFETY: as above, after `neon::is_available`.
+                    Set::Neon => unsafe { neon::$name($($arg),*) },
                 }
             }
         )*}
@@ -188,16 +222,17 @@ dispatch! {
     codes_u16(rows: Between<&[u8]>, place: BitPlace, out: &mut [i16]);
     double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]);
     double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]);
-    widen(line: &[i16], taps: &Taps, out: &mut [i16]);
+    pick(line: &[u8], picks: &Picks, out: &mut [u8]);
+    pick_between(line: &[i16], picks: [&Picks; 2], eighths: &[i16], out: &mut [i16]);
+    lerp_pairs(line: &[i16], weights: &[f32], out: &mut [i16]);
     yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
-    resample(line: &[f32], taps: &Taps, out: &mut [f32]);
-    resample_i16(line: &[i16], taps: &Taps, norm: Affine, out: &mut [f32]);
+    resample(line: &[f32], weights: &[f32], out: &mut [f32]);
+    store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]);
+    store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
-    interleave(lines: [&[f32]; 3], out: &mut [f32]);
-    store_f32(values: &[f32], out: &mut [u8]);
-    store_f16(values: &[f32], out: &mut [u8]);
-    store_u8(values: &[f32], out: &mut [u8]);
+    interleave(lines: [&[u8]; 3], bytes: usize, out: &mut [u8]);
+    store(values: &[f32], element: ElementType, out: &mut [u8]);
     store_pixels(lines: [&[i16]; 3], out: &mut [u8]);
     convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]);
 }

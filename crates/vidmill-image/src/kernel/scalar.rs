@@ -4,7 +4,8 @@
 
 use half::slice::HalfFloatSliceExt;
 
-use super::{Affine, Between, BitPlace, RGB_UNIT, Taps, YuvToRgb};
+use super::{Affine, Between, BitPlace, Picks, RGB_UNIT, YuvToRgb};
+use crate::ElementType;
 
 /// `out = a + (b - a) * weight` over 8-bit samples.
 #[inline(always)]
@@ -97,10 +98,34 @@ pub(crate) fn double_paired(line: &[i16], before: i16, after: i16, out: &mut [i1
     double::<2>(line, before, after, out);
 }
 
-/// Codes at every tap.
+/// Takes samples out of a line.
 #[inline(always)]
-pub(crate) fn widen(line: &[i16], taps: &Taps, out: &mut [i16]) {
-    for (out, (a, b, weight)) in out.iter_mut().zip(taps.over(line)) {
+pub(crate) fn pick(line: &[u8], picks: &Picks, out: &mut [u8]) {
+    if picks.sample() == 1 {
+        for (out, &at) in out.iter_mut().zip(picks.index()) {
+            *out = line[at as usize];
+        }
+        return;
+    }
+    let line = line.as_chunks::<2>().0;
+    for (out, &at) in out.as_chunks_mut::<2>().0.iter_mut().zip(picks.index()) {
+        *out = line[at as usize];
+    }
+}
+
+/// [`lerp`] from codes that are picked to others.
+#[inline(always)]
+pub(crate) fn pick_between(line: &[i16], picks: [&Picks; 2], eighths: &[i16], out: &mut [i16]) {
+    let picks = picks[0].index().iter().zip(picks[1].index());
+    for ((out, &eighths), (&a, &b)) in out.iter_mut().zip(eighths).zip(picks) {
+        *out = lerp(line[a as usize], line[b as usize], eighths);
+    }
+}
+
+/// Codes within every pair.
+#[inline(always)]
+pub(crate) fn lerp_pairs(line: &[i16], weights: &[f32], out: &mut [i16]) {
+    for ((out, &[a, b]), &weight) in out.iter_mut().zip(line.as_chunks().0).zip(weights) {
         let (a, b) = (f32::from(a), f32::from(b));
         *out = (a + (b - a) * weight) as i32 as i16;
     }
@@ -184,21 +209,31 @@ pub(crate) fn convert_pixels(row: HalfRow<'_>, c: &YuvToRgb, out: &mut [u8]) {
     }
 }
 
-/// Interpolates a line at every tap.
+/// Interpolates within every pair.
 #[inline(always)]
-pub(crate) fn resample(line: &[f32], taps: &Taps, out: &mut [f32]) {
-    for (out, (a, b, weight)) in out.iter_mut().zip(taps.over(line)) {
+pub(crate) fn resample(line: &[f32], weights: &[f32], out: &mut [f32]) {
+    for ((out, &[a, b]), &weight) in out.iter_mut().zip(line.as_chunks().0).zip(weights) {
         *out = a + (b - a) * weight;
     }
 }
 
-/// Interpolates a line of integers at every tap, then normalises.
+/// Normalises a line of integers and stores it.
 #[inline(always)]
-pub(crate) fn resample_i16(line: &[i16], taps: &Taps, norm: Affine, out: &mut [f32]) {
-    for (out, (a, b, weight)) in out.iter_mut().zip(taps.over_neighbours(line)) {
-        let (a, b) = (f32::from(a), f32::from(b));
-        *out = norm.apply(a + (b - a) * weight);
-    }
+pub(crate) fn store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]) {
+    store_each(line.len(), |i| norm.apply(f32::from(line[i])), element, out);
+}
+
+/// Interpolates within every pair of integers, normalises and stores.
+#[inline(always)]
+pub(crate) fn store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]) {
+    let count = weights.len();
+    // Equal lengths, said once, let the loops run without checks.
+    let (pairs, weights) = (&line.as_chunks::<2>().0[..count], &weights[..count]);
+    let value = |i: usize| {
+        let (a, b) = (f32::from(pairs[i][0]), f32::from(pairs[i][1]));
+        norm.apply(a + (b - a) * weights[i])
+    };
+    store_each(count, value, element, out);
 }
 
 /// Maps codes to 0..=255 by `level`, then normalises, in place.
@@ -217,49 +252,69 @@ pub(crate) fn rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f
     }
 }
 
-/// Interleaves three lines into pixels.
+/// Interleaves three lines of elements of so many bytes (1, 2 or 4) into pixels.
 #[inline(always)]
-pub(crate) fn interleave(lines: [&[f32]; 3], out: &mut [f32]) {
-    let pixels = out.as_chunks_mut::<3>().0;
-    for (((pixel, &a), &b), &c) in pixels.iter_mut().zip(lines[0]).zip(lines[1]).zip(lines[2]) {
-        *pixel = [a, b, c];
+pub(crate) fn interleave(lines: [&[u8]; 3], bytes: usize, out: &mut [u8]) {
+    match bytes {
+        1 => interleave_of::<1>(lines, out),
+        2 => interleave_of::<2>(lines, out),
+        _ => interleave_of::<4>(lines, out),
     }
 }
 
-/// Stores 32-bit floats, at any alignment.
 #[inline(always)]
-pub(crate) fn store_f32(values: &[f32], out: &mut [u8]) {
-    for (out, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-        *out = value.to_ne_bytes();
+fn interleave_of<const BYTES: usize>(lines: [&[u8]; 3], out: &mut [u8]) {
+    let pixels = out.as_chunks_mut::<BYTES>().0.as_chunks_mut::<3>().0;
+    let [a, b, c] = lines.map(|line| &line.as_chunks::<BYTES>().0[..pixels.len()]);
+    for (x, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = [a[x], b[x], c[x]];
     }
 }
 
-/// Stores half floats, rounded to nearest even, at any alignment.
+/// Stores floats as elements, at any alignment.
 #[inline(always)]
-pub(crate) fn store_f16(values: &[f32], out: &mut [u8]) {
-    // As many as are worth one look at what the processor can do.
+pub(crate) fn store(values: &[f32], element: ElementType, out: &mut [u8]) {
+    store_each(values.len(), |i| values[i], element, out);
+}
+
+/// Stores values number 0 to `count`, at any alignment: floats as they are, halves rounded to nearest even, bytes rounded to
+/// nearest even and clamped to 0..=255.
+#[inline(always)]
+fn store_each(count: usize, value: impl Fn(usize) -> f32, element: ElementType, out: &mut [u8]) {
+    // As many halves as are worth one look at what the processor can do.
     const LANES: usize = 256;
-    for (out, values) in out.chunks_mut(LANES * 2).zip(values.chunks(LANES)) {
-        let mut halves = [half::f16::ZERO; LANES];
-        halves[..values.len()].convert_from_f32_slice(values);
-        for (out, half) in out.as_chunks_mut::<2>().0.iter_mut().zip(halves) {
-            *out = half.to_ne_bytes();
+    // Adding 1.5 * 2^23 leaves the rounded integer in the low bits: no conversion that must check its range.
+    const ROUND: f32 = 12_582_912.0;
+    match element {
+        ElementType::F32 => {
+            for (i, out) in out.as_chunks_mut::<4>().0[..count].iter_mut().enumerate() {
+                *out = value(i).to_ne_bytes();
+            }
+        }
+        ElementType::F16 => {
+            let mut values = [0.0; LANES];
+            let mut halves = [half::f16::ZERO; LANES];
+            for (block, out) in out[..2 * count].chunks_mut(2 * LANES).enumerate() {
+                let (values, halves) = (&mut values[..out.len() / 2], &mut halves[..out.len() / 2]);
+                for (i, out) in values.iter_mut().enumerate() {
+                    *out = value(block * LANES + i);
+                }
+                halves.convert_from_f32_slice(values);
+                for (out, half) in out.as_chunks_mut::<2>().0.iter_mut().zip(halves) {
+                    *out = half.to_ne_bytes();
+                }
+            }
+        }
+        ElementType::U8 => {
+            for (i, out) in out[..count].iter_mut().enumerate() {
+                *out = (saturate(value(i)) + ROUND).to_bits() as u8;
+            }
         }
     }
 }
 
-/// Stores bytes, rounded to nearest even and clamped to 0..=255.
-#[inline(always)]
-pub(crate) fn store_u8(values: &[f32], out: &mut [u8]) {
-    // Adding 1.5 * 2^23 leaves the rounded integer in the low bits: no conversion that must check its range.
-    const ROUND: f32 = 12_582_912.0;
-    for (out, &value) in out.iter_mut().zip(values) {
-        *out = (saturate(value) + ROUND).to_bits() as u8;
-    }
-}
-
 /// Stores lines in steps of 1 / [`RGB_UNIT`] as pixels of bytes: what resampling where nothing is resized, interleaving and
-/// [`store_u8`] give, in one step. Values are 0 to 255.
+/// bytes give, in one step. Values are 0 to 255.
 #[inline(always)]
 pub(crate) fn store_pixels(lines: [&[i16]; 3], out: &mut [u8]) {
     let pixels = out.as_chunks_mut::<3>().0;

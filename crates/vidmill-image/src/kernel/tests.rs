@@ -25,11 +25,18 @@ fn floats(length: usize, seed: u32) -> Vec<f32> {
     line(length, seed, 8160).into_iter().map(|value| f32::from(value) / 29.0).collect()
 }
 
-fn taps(count: usize, length: usize, step: usize, seed: u32) -> Taps {
-    let position = |(index, weight): (i16, f32)| Position { index: index as usize, weight: weight / 300.0 };
-    let indices = line(count, seed, (length / step - 2) as i16);
-    let positions: Vec<_> = indices.into_iter().zip(floats(count, seed ^ 77)).map(position).collect();
-    Taps::new(&positions, step, 0)
+/// Picks as a fitted picture has them (pairs of neighbours that stand evenly, in either direction), or anywhere.
+fn index(count: usize, samples: usize, seed: u32, even: bool) -> Vec<u32> {
+    let last = samples as u32 - 1;
+    if !even {
+        return (0..count as u32)
+            .map(|i| i.wrapping_mul(seed | 1).rotate_left(11) % samples as u32)
+            .collect();
+    }
+    let places = count.div_ceil(2).max(1) as u32;
+    let pair = |i: u32| [i * samples as u32 / places, (i * samples as u32 / places + 1).min(last)];
+    let pairs = (0..places).map(|i| if seed.is_multiple_of(2) { i } else { places - 1 - i });
+    pairs.flat_map(pair).take(count).collect()
 }
 
 /// Runs the same loop at every level and compares what it wrote.
@@ -82,7 +89,7 @@ proptest! {
         let codes = line(2 * n, seed, 4095);
         same(vec![0; 2 * (2 * n - 2)], |level, out| level.double_single(&codes, before, after, out))?;
         same(vec![0; 2 * (n - 2)], |level, out| level.double_paired(&codes, before, after, out))?;
-        same(vec![0; n], |level, out| level.widen(&codes, &taps(n, 2 * n, 2, seed), out))?;
+        same(vec![0; n], |level, out| level.lerp_pairs(&codes, &floats(n, seed ^ 77).iter().map(|v| v / 300.0).collect::<Vec<_>>(), out))?;
     }
 
     #[test]
@@ -114,31 +121,68 @@ proptest! {
     }
 
     #[test]
-    fn resampling_is_the_same(n in 3usize..200, count in 0usize..200, step in 1usize..=4, seed: u32) {
+    fn picking_is_the_same(samples in 1usize..900, count in 0usize..400, seed: u32, even: bool) {
+        let index = index(count, samples, seed, even);
+        let other: Vec<u32> = index.iter().map(|at| (at + 1).min(samples as u32 - 1)).collect();
+        let (samples_8, samples_16) = (bytes(samples, seed), line(samples, seed, 4095));
+        let eighths = line(count, !seed, 4);
+        let expected: Vec<u8> = index.iter().map(|&at| samples_8[at as usize]).collect();
+        let expected_16: Vec<i16> = index.iter().map(|&at| samples_16[at as usize]).collect();
+        for level in Level::all() {
+            let picks = level.picks(index.clone(), 1, samples);
+            let wide = level.picks(index.clone(), 2, samples);
+            let (mut found, mut found_16) = (vec![0; count], vec![0; count]);
+            level.pick(&samples_8, &picks, &mut found);
+            level.pick_codes(&samples_16, &wide, &mut found_16);
+            prop_assert!(found == expected && found_16 == expected_16, "{}", level.name());
+            let others = level.picks(other.clone(), 2, samples);
+            same(vec![0; count], |run, out| run.pick_between(&samples_16, [&wide, &others], &eighths, out))?;
+        }
+    }
+
+    #[test]
+    fn resampling_is_the_same(n in 0usize..600, seed: u32) {
         let norm = Affine { gain: 1.0 / 8160.0, bias: -0.4 };
-        let codes = line(n, seed, 8160);
-        same(vec![0.0; count], |level, out| level.resample_i16(&codes, &taps(count, n, 1, seed), norm, out))?;
-        let values = floats(n * step, seed);
-        same(vec![0.0; count], |level, out| level.resample(&values, &taps(count, n * step, step, seed), out))?;
+        let weights: Vec<f32> = floats(n, !seed).iter().map(|v| v / 300.0).collect();
+        let (codes, values) = (line(2 * n, seed, 8160), floats(2 * n, seed));
+        same(vec![0.0; n], |level, out| level.resample(&values, &weights, out))?;
+        for element in [ElementType::F32, ElementType::F16, ElementType::U8] {
+            let norm = if element == ElementType::U8 { Affine { gain: 1.0 / 20.0, bias: -30.0 } } else { norm };
+            let room = n * element.bytes();
+            same(vec![0; room], |level, out| level.store_pairs(&codes, &weights, norm, element, out))?;
+            same(vec![0; 2 * room], |level, out| level.store_codes(&codes, norm, element, out))?;
+        }
     }
 
     #[test]
     fn storing_is_the_same(n in 0usize..200, seed: u32) {
-        let lines = [floats(n, seed), floats(n, !seed), floats(n, seed ^ 5)];
-        same(vec![0.0; 3 * n], |level, out| level.interleave(lines.each_ref().map(Vec::as_slice), out))?;
         // Wider than bytes hold, to see them clamped.
-        let values: Vec<f32> = lines[0].iter().map(|value| value * 2.0 - 100.0).collect();
-        same(vec![0; 4 * n], |level, out| level.store_f32(&values, out))?;
-        same(vec![0; 2 * n], |level, out| level.store_f16(&values, out))?;
-        same(vec![0; n], |level, out| level.store_u8(&values, out))?;
+        let values: Vec<f32> = floats(n, seed).iter().map(|value| value * 2.0 - 100.0).collect();
+        for element in [ElementType::F32, ElementType::F16, ElementType::U8] {
+            let room = n * element.bytes();
+            same(vec![0; room], |level, out| level.store(&values, element, out))?;
+            let lines = [bytes(room, seed), bytes(room, !seed), bytes(room, seed ^ 5)];
+            let lines = lines.each_ref().map(Vec::as_slice);
+            same(vec![0; 3 * room], |level, out| level.interleave(lines, element.bytes(), out))?;
+        }
         let lines = [line(n, seed, 8160), line(n, !seed, 8160), line(n, seed ^ 5, 8160)];
         same(vec![0; 3 * n], |level, out| level.store_pixels(lines.each_ref().map(Vec::as_slice), out))?;
     }
 }
 
 #[test]
-#[should_panic(expected = "a line is shorter than its taps reach")]
 fn short_lines_are_caught() {
-    let taps = Taps::new(&[Position { index: 9, weight: 0.5 }], 1, 0);
-    Level::best().resample_i16(&[0; 10], &taps, Affine { gain: 1.0, bias: 0.0 }, &mut [0.0]);
+    for level in Level::all() {
+        let picks = level.picks((0..100).map(|i| 3 * i).collect(), 1, 300);
+        let short = std::panic::catch_unwind(|| level.pick(&[0; 297], &picks, &mut [0; 100]));
+        let narrow = std::panic::catch_unwind(|| level.pick(&[0; 300], &picks, &mut [0; 10]));
+        assert!(short.is_err(), "{}: a short line was read", level.name());
+        assert!(narrow.is_err() || level.name() == "scalar", "{}: a short output was written", level.name());
+    }
+}
+
+#[test]
+#[should_panic(expected = "a pick lies outside its line")]
+fn picks_outside_their_line_are_refused() {
+    Level::best().picks(vec![10], 1, 10);
 }

@@ -2,7 +2,13 @@
 
 use crate::ChromaSiting;
 use crate::geometry::AxisFit;
-use crate::kernel::Position;
+
+/// A place between two samples: `weight` (0 to 1) of the way from `index` to `index + 1`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Position {
+    pub(super) index: usize,
+    pub(super) weight: f32,
+}
 
 /// Where chroma samples stand between the luma samples they share, along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,34 @@ impl Axis {
 /// Positions among `length` luma samples.
 pub(super) fn positions(luma: &[f64]) -> Vec<Position> {
     luma.iter().map(|&at| Position { index: at.floor() as usize, weight: at.fract() as f32 }).collect()
+}
+
+/// The columns of the picture that the values of a line lie on, or between.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Columns {
+    /// One column for each value; or two, for where it lies between.
+    pub(super) taken: Vec<usize>,
+    /// How far from the first to the second; none when all lie on their column.
+    pub(super) weights: Option<Vec<f32>>,
+}
+
+impl Columns {
+    /// Columns of a picture that is `width` wide.
+    pub(super) fn new(positions: &[Position], width: usize) -> Self {
+        if positions.iter().all(|position| position.weight == 0.0) {
+            return Self { taken: positions.iter().map(|position| position.index).collect(), weights: None };
+        }
+        let pair = |position: &Position| [position.index, (position.index + 1).min(width - 1)];
+        Self {
+            taken: positions.iter().flat_map(pair).collect(),
+            weights: Some(positions.iter().map(|position| position.weight).collect()),
+        }
+    }
+
+    /// Whether they are all columns, from the first to the last.
+    pub(super) fn are_all(&self, width: usize) -> bool {
+        self.taken.len() == width && self.taken.iter().enumerate().all(|(at, &column)| column == at)
+    }
 }
 
 /// Where the chroma of luma sample `at` lies, among the chroma samples that `length` luma samples share by `1 << log2`.

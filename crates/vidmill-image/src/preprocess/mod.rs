@@ -103,10 +103,10 @@ pub struct Preprocess {
     writer: Writer,
     /// Pixels become bytes one by one: no resampling, no padding, no normalisation.
     is_plain: bool,
-    /// Lines of R, G, B: one, or a band of them.
-    lines: [Vec<f32>; 3],
+    /// Elements of lines of R, G, B: of one, or of a band of them.
+    lines: [Vec<u8>; 3],
     /// A band with rows and columns swapped.
-    turned: [Vec<f32>; 3],
+    turned: [Vec<u8>; 3],
     level: Level,
 }
 
@@ -131,7 +131,11 @@ impl Preprocess {
         color: ColorSpec,
         rotation: Rotation,
     ) -> Result<Self, PlanError> {
-        let kind = Kind { format, size, color, rotation };
+        Self::at(Level::best(), spec, Kind { format, size, color, rotation })
+    }
+
+    /// [`Preprocess::new`] at a level.
+    fn at(level: Level, spec: &TensorSpec, kind: Kind) -> Result<Self, PlanError> {
         check(spec, kind.format, kind.size)?;
         let displayed = kind.size.rotated(kind.rotation);
         let orientation = kind.rotation.orientation();
@@ -145,10 +149,11 @@ impl Preprocess {
         };
         let x = Axis { length: kind.size.width, fit: x.0, input: x.1, flip: orientation.flip_x };
         let y = Axis { length: kind.size.height, fit: y.0, input: y.1, flip: orientation.flip_y };
-        let reader = Reader::new(&kind, x, y, spec);
+        let reader = Reader::new(level, &kind, x, y, spec);
         let (band, turned) = if orientation.transposed { (BAND, BAND) } else { (1, 0) };
-        let lines = |count: usize| std::array::from_fn(|_| vec![0.0; reader.length() * count]);
-        let writer = Writer::new(spec);
+        let bytes = reader.length() * spec.element.bytes();
+        let lines = |count: usize| std::array::from_fn(|_| vec![0; bytes * count]);
+        let writer = Writer::new(level, spec);
         let is_whole = (left, top, right, bottom) == (0, 0, spec.size.width, spec.size.height);
         let is_plain = is_whole && !orientation.transposed && writer.takes_pixels() && reader.is_plain(spec);
         Ok(Self {
@@ -167,7 +172,7 @@ impl Preprocess {
             reader,
             writer,
             is_plain,
-            level: Level::best(),
+            level,
         })
     }
 
@@ -190,7 +195,7 @@ impl Preprocess {
         self.kind == Kind { format, size, color, rotation }
     }
 
-    /// Name of the instruction set level in use: `scalar`, `avx2` or `avx512`. All levels give the same bytes.
+    /// Name of the instruction set level in use: `scalar`, `avx2`, `avx512` or `neon`. All levels give the same bytes.
     pub fn simd_level(&self) -> &'static str {
         self.level.name()
     }
@@ -213,6 +218,7 @@ impl Preprocess {
         if out.len() != self.item_bytes {
             return Err(PreprocessError::Output { found: out.len(), needed: self.item_bytes });
         }
+        self.reader.begin();
         if self.is_plain {
             self.run_plain(planes, out);
             return Ok(());
@@ -238,10 +244,15 @@ impl Preprocess {
     fn run_upright(&mut self, planes: &Planes<'_>, out: &mut [u8]) {
         let Window { left, top, .. } = self.window;
         for k in 0..self.reader.count() {
-            let lines = self.lines.each_mut().map(Vec::as_mut_slice);
-            self.reader.line(self.level, planes, k, lines);
-            let lines = self.lines.each_ref().map(Vec::as_slice);
-            self.writer.segment(self.level, lines, top + k, left, out);
+            match self.writer.places(top + k, left, self.reader.length(), out) {
+                Some(places) => self.reader.line(self.level, planes, k, places),
+                None => {
+                    let lines = self.lines.each_mut().map(Vec::as_mut_slice);
+                    self.reader.line(self.level, planes, k, lines);
+                    let lines = self.lines.each_ref().map(Vec::as_slice);
+                    self.writer.segment(self.level, lines, top + k, left, out);
+                }
+            }
         }
     }
 
@@ -249,17 +260,23 @@ impl Preprocess {
     fn run_turned(&mut self, planes: &Planes<'_>, out: &mut [u8]) {
         let Window { left, top, .. } = self.window;
         let (length, count) = (self.reader.length(), self.reader.count());
+        let bytes = self.lines[0].len() / BAND / length;
         for start in (0..count).step_by(BAND) {
             let rows = BAND.min(count - start);
             for k in 0..rows {
-                let lines = self.lines.each_mut().map(|line| &mut line[k * length..(k + 1) * length]);
+                let line = k * length * bytes..(k + 1) * length * bytes;
+                let lines = self.lines.each_mut().map(|band| &mut band[line.clone()]);
                 self.reader.line(self.level, planes, start + k, lines);
             }
             for (turned, lines) in self.turned.iter_mut().zip(&self.lines) {
-                transpose(lines, length, rows, turned);
+                match bytes {
+                    1 => transpose::<1>(lines, length, rows, turned),
+                    2 => transpose::<2>(lines, length, rows, turned),
+                    _ => transpose::<4>(lines, length, rows, turned),
+                }
             }
             for x in 0..length {
-                let at = x * BAND..x * BAND + rows;
+                let at = x * BAND * bytes..(x * BAND + rows) * bytes;
                 let columns = self.turned.each_ref().map(|column| &column[at.clone()]);
                 self.writer.segment(self.level, columns, top + x, left + start, out);
             }
@@ -267,9 +284,10 @@ impl Preprocess {
     }
 }
 
-/// Turns `rows` lines of `length` into `length` lines of `rows`, [`BAND`] apart; a square at a time, which stays in the
-/// cache.
-fn transpose(lines: &[f32], length: usize, rows: usize, out: &mut [f32]) {
+/// Turns `rows` lines of `length` elements of `BYTES` bytes into `length` lines of `rows`, [`BAND`] apart; a square at a time,
+/// which stays in the cache.
+fn transpose<const BYTES: usize>(lines: &[u8], length: usize, rows: usize, out: &mut [u8]) {
+    let (lines, out) = (lines.as_chunks::<BYTES>().0, out.as_chunks_mut::<BYTES>().0);
     for (square, out) in out.chunks_mut(BAND * BAND).enumerate() {
         for (k, line) in lines.chunks_exact(length).take(rows).enumerate() {
             for (column, &value) in out.chunks_exact_mut(BAND).zip(&line[square * BAND..]) {

@@ -272,8 +272,8 @@ fn pictures() -> impl Strategy<Value = Owned> {
 
 fn run_at(level: Level, spec: &TensorSpec, picture: &Owned, misaligned: usize) -> Vec<u8> {
     let planes = picture.planes();
-    let mut preprocess = Preprocess::for_planes(spec, &planes).unwrap();
-    preprocess.level = level;
+    let Planes { format, size, color, rotation, .. } = planes;
+    let mut preprocess = Preprocess::at(level, spec, Kind { format, size, color, rotation }).unwrap();
     let mut out = vec![0xA5; spec.item_bytes() + misaligned];
     preprocess.run(&planes, &mut out[misaligned..]).unwrap();
     out.split_off(misaligned)
@@ -441,4 +441,60 @@ fn impossible_plans_are_refused() {
     for format in [PixelFormat { bits: 7, ..PixelFormat::GRAY8 }, PixelFormat::yuv_planar(8, 3, 0)] {
         assert!(matches!(plan(&good, format, size), Err(PlanError::Format(_))));
     }
+}
+
+/// Wide pictures, whose lines fill whole registers, at the level of this name and at the plain one.
+fn wide_pictures_are_the_same_at(name: &str) {
+    let Some(level) = Level::all().into_iter().find(|level| level.name() == name) else {
+        println!("skipped: SIMD level {name}: this processor lacks it");
+        return;
+    };
+    let plain = Level::all()[0];
+    let mut state = 1u32;
+    for format in formats() {
+        for (size, rotation) in [(Size::new(1920, 30), Rotation::None), (Size::new(1283, 34), Rotation::Half)]
+        {
+            let picture = Owned::new(format, size, ColorSpec::default(), rotation, 3, || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 20) as u8
+            });
+            for (side, element) in [
+                (160, ElementType::F16),
+                (320, ElementType::F32),
+                (640, ElementType::U8),
+                (1280, ElementType::F32),
+            ] {
+                for layout in [TensorLayout::Nchw, TensorLayout::Nhwc] {
+                    let scale = if element == ElementType::U8 { 1.0 } else { 1.0 / 255.0 };
+                    let spec = TensorSpec {
+                        element,
+                        layout,
+                        scale,
+                        resize: ResizeMode::Stretch,
+                        ..TensorSpec::yolo(Size::new(side, 20))
+                    };
+                    let [found, expected] = [level, plain].map(|level| run_at(level, &spec, &picture, 0));
+                    assert!(found == expected, "{name}: {format:?} of {size:?} to {spec:?} differs");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn wide_pictures_are_the_same_with_avx2() {
+    wide_pictures_are_the_same_at("avx2");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn wide_pictures_are_the_same_with_avx512() {
+    wide_pictures_are_the_same_at("avx512");
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn wide_pictures_are_the_same_with_neon() {
+    wide_pictures_are_the_same_at("neon");
 }

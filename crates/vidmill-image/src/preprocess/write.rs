@@ -12,8 +12,6 @@ pub(super) struct Writer {
     height: usize,
     element: ElementType,
     arrangement: Arrangement,
-    /// Interleaved values of one segment.
-    pixels: Vec<f32>,
     /// One row of padding for each of the tensor's planes.
     padding: Vec<Vec<u8>>,
 }
@@ -37,7 +35,7 @@ pub(super) struct Window {
 }
 
 impl Writer {
-    pub(super) fn new(spec: &TensorSpec) -> Self {
+    pub(super) fn new(level: Level, spec: &TensorSpec) -> Self {
         let order = match spec.channels {
             ChannelOrder::Rgb => vec![0, 1, 2],
             ChannelOrder::Bgr => vec![2, 1, 0],
@@ -48,22 +46,12 @@ impl Writer {
             _ => Arrangement::Planar(order),
         };
         let (width, height) = (spec.size.width as usize, spec.size.height as usize);
-        let mut writer = Self {
-            width,
-            height,
-            element: spec.element,
-            pixels: match arrangement {
-                Arrangement::Planar(_) => Vec::new(),
-                Arrangement::Interleaved(_) => vec![0.0; width.max(height) * 3],
-            },
-            arrangement,
-            padding: Vec::new(),
-        };
-        writer.padding = writer.padding_rows(spec);
+        let mut writer = Self { width, height, element: spec.element, arrangement, padding: Vec::new() };
+        writer.padding = writer.padding_rows(level, spec);
         writer
     }
 
-    fn padding_rows(&self, spec: &TensorSpec) -> Vec<Vec<u8>> {
+    fn padding_rows(&self, level: Level, spec: &TensorSpec) -> Vec<Vec<u8>> {
         let norm = normalisation(spec);
         let value = |line: usize| match spec.resize {
             ResizeMode::FitHeight => 0.0,
@@ -71,7 +59,7 @@ impl Writer {
         };
         let row = |values: Vec<f32>| {
             let mut bytes = vec![0; values.len() * self.element.bytes()];
-            store(Level::best(), self.element, &values, &mut bytes);
+            level.store(&values, self.element, &mut bytes);
             bytes
         };
         match &self.arrangement {
@@ -106,30 +94,39 @@ impl Writer {
         }
     }
 
-    /// Writes `lines` (R, G, B of equal length; only the first for grey) from (`row`, `column`) on.
-    pub(super) fn segment(
-        &mut self,
-        level: Level,
-        lines: [&[f32]; 3],
+    /// Where `length` elements of R, G, B (only the first for grey) from (`row`, `column`) on belong, when each channel has a plane
+    /// of its own.
+    pub(super) fn places<'a>(
+        &self,
         row: usize,
         column: usize,
-        out: &mut [u8],
-    ) {
-        let bytes = self.pixel_bytes();
+        length: usize,
+        out: &'a mut [u8],
+    ) -> Option<[&'a mut [u8]; 3]> {
+        let Arrangement::Planar(order) = &self.arrangement else { return None };
+        let bytes = self.element.bytes();
         let start = (row * self.width + column) * bytes;
-        let length = lines[0].len() * bytes;
+        let mut places: [&mut [u8]; 3] = std::array::from_fn(|_| Default::default());
+        for (plane, &line) in out.chunks_exact_mut(self.width * self.height * bytes).zip(order) {
+            places[line] = &mut plane[start..start + length * bytes];
+        }
+        Some(places)
+    }
+
+    /// Writes `lines` (elements of R, G, B in equal number; only the first for grey) from (`row`, `column`) on.
+    pub(super) fn segment(&self, level: Level, lines: [&[u8]; 3], row: usize, column: usize, out: &mut [u8]) {
+        let length = lines[0].len() / self.element.bytes();
         match &self.arrangement {
-            Arrangement::Planar(order) => {
-                let plane = self.width * self.height * bytes;
-                for (i, &line) in order.iter().enumerate() {
-                    let at = plane * i + start;
-                    store(level, self.element, lines[line], &mut out[at..at + length]);
+            Arrangement::Planar(_) => {
+                for (place, line) in self.places(row, column, length, out).into_iter().flatten().zip(lines) {
+                    let count = place.len();
+                    place.copy_from_slice(&line[..count]);
                 }
             }
             Arrangement::Interleaved(order) => {
-                let pixels = &mut self.pixels[..lines[0].len() * 3];
-                level.interleave(order.map(|line| lines[line]), pixels);
-                store(level, self.element, pixels, &mut out[start..start + length]);
+                let start = (row * self.width + column) * self.pixel_bytes();
+                let out = &mut out[start..start + length * self.pixel_bytes()];
+                level.interleave(order.map(|line| lines[line]), self.element.bytes(), out);
             }
         }
     }
@@ -149,13 +146,5 @@ impl Writer {
                 }
             }
         }
-    }
-}
-
-fn store(level: Level, element: ElementType, values: &[f32], out: &mut [u8]) {
-    match element {
-        ElementType::F32 => level.store_f32(values, out),
-        ElementType::F16 => level.store_f16(values, out),
-        ElementType::U8 => level.store_u8(values, out),
     }
 }
