@@ -33,8 +33,8 @@ impl Worker for Actor {
     type Item = Vec<u8>;
     type Output = Vec<u8>;
 
-    fn run(&mut self, items: &[Vec<u8>], input: &Input) -> Vec<Vec<u8>> {
-        items.iter().map(|item| self.act(std::str::from_utf8(item).expect("text"), input)).collect()
+    fn run(&mut self, items: &[Vec<u8>], input: &Input, outputs: &mut Vec<Vec<u8>>) {
+        outputs.extend(items.iter().map(|item| self.act(std::str::from_utf8(item).expect("text"), input)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use vidmill_infer::{self as infer, Labels, TaskPlan};
 use vidmill_video::Rational;
@@ -88,12 +88,13 @@ impl Books {
         manifest: Manifest,
         outputs: Outputs,
         plans: [Option<&TaskPlan>; 2],
+        back: Sender<Vec<infer::Detection>>,
         following: Option<Following>,
         meter: Meter,
         progress: Arc<Progress>,
         resumed: Arc<Resumed>,
     ) -> Self {
-        let names = Names::new(&plans.into_iter().flatten().collect::<Vec<_>>());
+        let names = Names { back: Some(back), ..Names::new(&plans.into_iter().flatten().collect::<Vec<_>>()) };
         let settled = Ledger::default();
         let now = Checkpoint::at(0, 0, None);
         let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
@@ -270,7 +271,7 @@ impl Books {
             self.save()?;
         }
         let mut outcome = match verdict {
-            Verdict::Found(found) => self.names.put_on(*found),
+            Verdict::Found(found) => self.names.put_on(found),
             Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
             Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
@@ -285,6 +286,9 @@ impl Books {
         self.saved.is_behind = true;
         self.manifest.note_failures(FailureEntry::of(&record, self.now.source));
         self.progress.settled(!matches!(record.outcome, Outcome::Ok(_)));
+        if let Outcome::Ok(found) = record.outcome {
+            self.names.reuse(found);
+        }
         Ok(())
     }
 
@@ -354,15 +358,20 @@ impl Books {
 /// # Errors
 /// When its outputs are not JSON.
 pub fn named(found: infer::Found, labels: &Labels) -> Result<record::Found, serde_json::Error> {
-    Names { labels: labels.clone(), known: BTreeMap::new(), inside: None }.name(found)
+    Names { labels: labels.clone(), ..Names::default() }.name(found)
 }
 
 /// Class names, each made once.
+#[derive(Default)]
 struct Names {
     labels: Labels,
     known: BTreeMap<u32, Arc<str>>,
     /// Those of the next model.
     inside: Option<Box<Names>>,
+    /// Memory for the detections of the next record.
+    spare: Vec<record::Detection>,
+    /// Where that of what workers found goes back.
+    back: Option<Sender<Vec<infer::Detection>>>,
 }
 
 impl Names {
@@ -370,7 +379,7 @@ impl Names {
     fn new(plans: &[&TaskPlan]) -> Self {
         let labels = plans.first().map(|plan| plan.labels().clone()).unwrap_or_default();
         let inside = plans.get(1..).filter(|rest| !rest.is_empty()).map(|rest| Box::new(Self::new(rest)));
-        Self { labels, known: BTreeMap::new(), inside }
+        Self { labels, inside, ..Self::default() }
     }
 
     fn of(&mut self, class_id: u32) -> Arc<str> {
@@ -405,8 +414,15 @@ impl Names {
             outputs,
         } = found;
         let mut own = names.into_iter();
-        let named = |all: Vec<infer::Detection>| {
-            all.into_iter().map(|detection| self.detection(detection, own.next())).collect::<Result<_, _>>()
+        let named = |mut all: Vec<infer::Detection>| {
+            let mut detections = std::mem::take(&mut self.spare);
+            for detection in all.drain(..) {
+                detections.push(self.detection(detection, own.next())?);
+            }
+            if let Some(back) = &self.back {
+                let _ = back.try_send(all);
+            }
+            Ok(detections)
         };
         let detections = detections.map(named).transpose()?;
         let mut own = class_names.into_iter();
@@ -426,6 +442,14 @@ impl Names {
         let (text, text_confidence) = text.map(|text| (text.text, text.confidence)).unzip();
         let outputs = outputs.map(Json::new).transpose()?;
         Ok(record::Found { detections, classes, masks, text, text_confidence, embedding, outputs })
+    }
+
+    /// Takes the memory of what has been written.
+    fn reuse(&mut self, found: record::Found) {
+        if let Some(mut detections) = found.detections {
+            detections.clear();
+            self.spare = detections;
+        }
     }
 
     fn detection(

@@ -31,7 +31,7 @@ use crate::source::{self, Source};
 use crate::stage::{Clocks, ModelClocks};
 use crate::track::Following;
 use crate::usage::Meter;
-use crate::worker::{Ticket, Verdict};
+use crate::worker::{Ticket, Verdict, empties};
 
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
 /// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
@@ -108,7 +108,8 @@ fn run_tapped(
             (to_cutting(jobs), Some(cutting))
         }
     };
-    let filler = loaded.start(ModelClocks::first(&clocks), take)?;
+    let (back, empties) = empties(window);
+    let filler = loaded.start(ModelClocks::first(&clocks), empties, take)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -122,7 +123,7 @@ fn run_tapped(
     let plans = [Some(&*plan), second_plan.as_deref()];
     let following = Following::of(options, &plan);
     let books =
-        Books::new(manifest, outputs, plans, following, meter, Arc::clone(progress), Arc::clone(&resumed));
+        Books::new(manifest, outputs, plans, back, following, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
         first,
         sampling: options.sampling,

@@ -4,6 +4,7 @@
 //! telemetry is off.
 
 mod assignment;
+mod call;
 mod file;
 mod find;
 mod library;
