@@ -206,7 +206,9 @@ mod tests {
             let poison = items.iter().find(|(_, poison)| *poison);
             assert!(poison.is_none(), "poison {}", poison.unwrap().0);
             let one = input.len() / items.len();
-            outputs.extend(input.chunks_exact(one).map(|bytes| bytes.iter().map(|&b| u64::from(b)).sum::<u64>()));
+            outputs.extend(
+                input.chunks_exact(one).map(|bytes| bytes.iter().map(|&b| u64::from(b)).sum::<u64>()),
+            );
         }
     }
 

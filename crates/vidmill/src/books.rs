@@ -87,14 +87,12 @@ impl Books {
     pub fn new(
         manifest: Manifest,
         outputs: Outputs,
-        plans: [Option<&TaskPlan>; 2],
-        back: Sender<Vec<infer::Detection>>,
+        names: Names,
         following: Option<Following>,
         meter: Meter,
         progress: Arc<Progress>,
         resumed: Arc<Resumed>,
     ) -> Self {
-        let names = Names { back: Some(back), ..Names::new(&plans.into_iter().flatten().collect::<Vec<_>>()) };
         let settled = Ledger::default();
         let now = Checkpoint::at(0, 0, None);
         let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
@@ -363,7 +361,7 @@ pub fn named(found: infer::Found, labels: &Labels) -> Result<record::Found, serd
 
 /// Class names, each made once.
 #[derive(Default)]
-struct Names {
+pub(crate) struct Names {
     labels: Labels,
     known: BTreeMap<u32, Arc<str>>,
     /// Those of the next model.
@@ -375,6 +373,11 @@ struct Names {
 }
 
 impl Names {
+    /// Of a run's models. The memory of what workers found goes `back`.
+    pub fn of_run(plans: &[&TaskPlan], back: Sender<Vec<infer::Detection>>) -> Self {
+        Self { back: Some(back), ..Self::new(plans) }
+    }
+
     /// Names of the classes of a model, and of those that follow it.
     fn new(plans: &[&TaskPlan]) -> Self {
         let labels = plans.first().map(|plan| plan.labels().clone()).unwrap_or_default();

@@ -118,7 +118,6 @@ impl<T: Send + 'static> Engine<T> {
         choice: &Parallelism,
         plan: &Arc<TaskPlan>,
         slots: &Slots,
-        max_det: usize,
         clocks: ModelClocks,
         empties: Receiver<Vec<Detection>>,
         take: impl Fn(T, Verdict) + Send + Sync + 'static,
@@ -138,7 +137,7 @@ impl<T: Send + 'static> Engine<T> {
                 Ok(Box::new(Threads::start(choice.workers, build, deliver)?))
             }
             Self::Isolated { processes, .. } => {
-                processes.attach(slots, output_bytes(choice.batch, max_det), deliver)?;
+                processes.attach(slots, output_bytes(choice.batch, plan.thresholds().max_det), deliver)?;
                 Ok(Box::new(processes))
             }
         }

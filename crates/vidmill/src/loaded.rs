@@ -46,9 +46,8 @@ impl<T: Send + 'static> Loaded<T> {
         take: impl Fn(T, Verdict) + Send + Sync + 'static,
     ) -> Result<Filler<T>, RunError> {
         let Self { engine, plan, choice } = self;
-        let max_det = plan.thresholds().max_det;
         let slots = engine.slots(&choice)?;
-        let executor = engine.start(&choice, &plan, &slots, max_det, clocks.clone(), empties, take)?;
+        let executor = engine.start(&choice, &plan, &slots, clocks.clone(), empties, take)?;
         Ok(Filler::new(slots, executor, choice.batch, clocks))
     }
 }

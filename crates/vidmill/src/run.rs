@@ -13,7 +13,7 @@ use crossbeam_channel::Sender;
 use vidmill_infer::{Description, Task, TaskPlan};
 use vidmill_video::DecodeOptions;
 
-use crate::books::{Books, Reading};
+use crate::books::{Books, Names, Reading};
 use crate::cascade::{self, Job, Second};
 use crate::error::RunError;
 use crate::feed::{Event, Feeder, Line, line};
@@ -120,10 +120,11 @@ fn run_tapped(
         tap,
     )?;
 
-    let plans = [Some(&*plan), second_plan.as_deref()];
+    let plans: Vec<_> = [Some(&*plan), second_plan.as_deref()].into_iter().flatten().collect();
+    let names = Names::of_run(&plans, back);
     let following = Following::of(options, &plan);
     let books =
-        Books::new(manifest, outputs, plans, back, following, meter, Arc::clone(progress), Arc::clone(&resumed));
+        Books::new(manifest, outputs, names, following, meter, Arc::clone(progress), Arc::clone(&resumed));
     let feeder = Feeder {
         first,
         sampling: options.sampling,

@@ -153,7 +153,8 @@ impl ModelWorker {
                 (first.infer, first.task) = (infer, begin.elapsed());
             }
         });
-        let done = predicted.and_then(|()| settled.unwrap_or_else(|| Err("the predictor gave nothing".into())));
+        let done =
+            predicted.and_then(|()| settled.unwrap_or_else(|| Err("the predictor gave nothing".into())));
         if done.is_err() {
             seen.truncate(before);
         }

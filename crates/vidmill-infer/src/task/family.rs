@@ -9,8 +9,8 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
 use super::{
-    Memory, Sizing, Thresholds, centerface, classify, ctc, db, detr, dfl, embed, end_to_end, fastestdet, flat, obb,
-    outputs, points, pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
+    Memory, Sizing, Thresholds, centerface, classify, ctc, db, detr, dfl, embed, end_to_end, fastestdet,
+    flat, obb, outputs, points, pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};

@@ -138,7 +138,11 @@ impl Call {
     }
 
     /// Output `number` of the last run: its dimensions go to `shape`, its elements are lent. `None` where it is no tensor.
-    pub(super) fn output(&self, number: usize, shape: &mut Vec<usize>) -> Result<Option<Numbers<'_>>, String> {
+    pub(super) fn output(
+        &self,
+        number: usize,
+        shape: &mut Vec<usize>,
+    ) -> Result<Option<Numbers<'_>>, String> {
         let api = ort::api();
         let value = self.results[number];
         let mut is_tensor = 0;

@@ -97,8 +97,7 @@ impl Predictor for OrtPredictor {
 impl OrtTensors {
     /// What is given to it goes to input `at`, which has this layout where it is a picture; `sides` are all others.
     pub(crate) fn new(session: Session, at: usize, layout: TensorLayout, sides: Vec<SideInput>) -> Self {
-        let output =
-            |name: &str| Output { name: name.to_owned(), shape: Vec::new(), converted: Vec::new() };
+        let output = |name: &str| Output { name: name.to_owned(), shape: Vec::new(), converted: Vec::new() };
         let outputs = session.outputs().iter().map(|outlet| output(outlet.name())).collect();
         Self { call: Call::new(session), outputs, at, layout, sides, fed: None }
     }
