@@ -45,6 +45,7 @@ pub(crate) enum Reading {
 }
 
 /// What comes next on the line.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Next {
     Event(u64, Event),
     End,

@@ -21,7 +21,7 @@ use crate::stage::{Clocks, Stage};
 use crate::worker::{Head, Item, Ticket, Verdict};
 
 /// Everything that is reported of a run, in order.
-#[expect(clippy::large_enum_variant, reason = "most are the large one")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub(crate) enum Event {
     /// A source was opened.
     Opened { number: usize, name: Arc<str>, probe: Option<Box<Probe>> },

@@ -34,7 +34,6 @@ pub(crate) type Ticket = (u64, Item);
 
 /// What became of a frame.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are the large one")]
 pub(crate) enum Verdict {
     Found(Found),
     Failed {
