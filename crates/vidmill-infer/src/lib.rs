@@ -35,5 +35,6 @@ pub use model::{Description, LoadOptions, Model, RuntimeInfo};
 pub use nms::{Candidate, iou, suppress};
 pub use predictor::{Outputs, Predictor, TensorPredictor, TensorView};
 pub use task::{
-    Batch, Class, Detection, Found, Keypoint, Region, Task, TaskOptions, TaskPlan, Text, Thresholds, families,
+    Batch, Class, Detection, Found, Keypoint, Memory, Region, Task, TaskOptions, TaskPlan, Text, Thresholds,
+    families,
 };

@@ -43,19 +43,23 @@ pub(crate) fn sort(candidates: &mut [Candidate]) {
 pub fn suppress(mut candidates: Vec<Candidate>, threshold: f32, most: usize) -> Vec<Candidate> {
     sort(&mut candidates);
     candidates.truncate(LOOKED_AT);
-    let mut kept: Vec<Candidate> = Vec::new();
-    for candidate in candidates {
-        if kept.len() == most {
+    // Those that are kept come first; no more are kept than have been looked at.
+    let mut kept = 0;
+    for at in 0..candidates.len() {
+        if kept == most {
             break;
         }
+        let candidate = candidates[at];
         let covered = |other: &Candidate| {
             other.class_id == candidate.class_id && iou(other.rect, candidate.rect) > threshold
         };
-        if !kept.iter().any(covered) {
-            kept.push(candidate);
+        if !candidates[..kept].iter().any(covered) {
+            candidates[kept] = candidate;
+            kept += 1;
         }
     }
-    kept
+    candidates.truncate(kept);
+    candidates
 }
 
 #[cfg(test)]

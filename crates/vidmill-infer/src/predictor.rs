@@ -1,5 +1,6 @@
 //! What runs a model: bytes in, named tensors out.
 
+use smallvec::SmallVec;
 use vidmill_image::{ElementType, Size, TensorLayout, TensorSpec};
 
 use crate::Error;
@@ -53,12 +54,18 @@ pub struct TensorView<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outputs<'a> {
     batch: usize,
-    tensors: Vec<TensorView<'a>>,
+    tensors: Views<'a>,
 }
+
+/// Few models have more outputs than have their place in here.
+pub(crate) type Views<'a> = SmallVec<[TensorView<'a>; 12]>;
 
 impl<'a> Outputs<'a> {
     /// Outputs of a batch of `batch` items, from memory of whatever origin.
     pub fn new(batch: usize, tensors: Vec<TensorView<'a>>) -> Self {
+        Self::of(batch, Views::from_vec(tensors))
+    }
+    pub(crate) fn of(batch: usize, tensors: Views<'a>) -> Self {
         debug_assert!(tensors.iter().all(|t| t.shape.iter().product::<usize>() == t.data.len()));
         Self { batch, tensors }
     }

@@ -26,8 +26,8 @@ impl Worker for Adder {
     type Item = ();
     type Output = u64;
 
-    fn run(&mut self, _: &[()], input: &Input) -> Vec<u64> {
-        vec![sum(input)]
+    fn run(&mut self, _: &[()], input: &Input, outputs: &mut Vec<u64>) {
+        outputs.push(sum(input));
     }
 }
 

@@ -16,11 +16,11 @@ pub trait Worker {
     /// What the work yields for an item. Work that fails in a way that is foreseen says so in here.
     type Output: Send + 'static;
 
-    /// Does the work: one output for each item, in order. The items' bytes lie one after the other in `input`, all of
-    /// one length.
+    /// Does the work, and puts one output for each item into `outputs`, which is empty, in their order. The items' bytes lie one
+    /// after the other in `input`, all of one length.
     ///
     /// A panic in here is caught; then each item of the batch is run alone, so that the one to blame fails alone.
-    fn run(&mut self, items: &[Self::Item], input: &Input) -> Vec<Self::Output>;
+    fn run(&mut self, items: &[Self::Item], input: &Input, outputs: &mut Vec<Self::Output>);
 }
 
 /// The bytes of a batch, to be read. A clone keeps them beyond the call: the slot is not filled again before the last
@@ -64,9 +64,10 @@ pub(crate) trait Bytes: Send + Sync {
     fn bytes(&self) -> &[u8];
 }
 
-impl Bytes for FilledSlot {
+/// Empty while nobody looks.
+impl Bytes for Option<FilledSlot> {
     fn bytes(&self) -> &[u8] {
-        Self::bytes(self)
+        self.as_ref().expect("a slot stays while it is looked at").bytes()
     }
 }
 
@@ -208,7 +209,7 @@ pub type Batch<T, I> = Vec<(T, I)>;
 /// Runs batches somewhere. Implementations differ in where; what comes out is the same. Dropping one waits until every
 /// item was delivered, and ends the workers.
 pub trait Executor<T, W: Worker>: Send {
-    /// Hands a batch over. The items' bytes lie one after the other at the beginning of the slot, `item_bytes` each. The
-    /// slot goes back to its pool when all of them are delivered.
-    fn submit(&self, batch: Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot);
+    /// Hands a batch over: takes all that is in it, and leaves it empty. The items' bytes lie one after the other at the beginning of
+    /// the slot, `item_bytes` each. The slot goes back to its pool when all of them are delivered.
+    fn submit(&self, batch: &mut Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot);
 }

@@ -17,8 +17,8 @@
 //! impl Worker for Brightness {
 //!     type Item = ();
 //!     type Output = u64;
-//!     fn run(&mut self, _: &[()], pixels: &Input) -> Vec<u64> {
-//!         vec![pixels.iter().map(|&byte| u64::from(byte)).sum()]
+//!     fn run(&mut self, _: &[()], pixels: &Input, outputs: &mut Vec<u64>) {
+//!         outputs.push(pixels.iter().map(|&byte| u64::from(byte)).sum());
 //!     }
 //! }
 //!

@@ -110,7 +110,7 @@ where
     }
 
     fn submit_to(&self, ticket: Ticket<W::Output>, item: W::Item, slot: FilledSlot) {
-        let (batch, bytes) = (vec![(ticket, item)], slot.bytes().len());
+        let (batch, bytes) = (&mut vec![(ticket, item)], slot.bytes().len());
         match &self.engine {
             Engine::Threads(threads) => threads.submit(batch, bytes, slot),
             Engine::Processes(processes) => processes.submit(batch, bytes, slot),

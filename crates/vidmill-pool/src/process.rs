@@ -336,7 +336,8 @@ where
     T: Send + 'static,
     W: Worker<Item: Wire, Output: Wire> + 'static,
 {
-    fn submit(&self, batch: Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot) {
+    fn submit(&self, batch: &mut Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot) {
+        let batch = std::mem::take(batch);
         let load = BatchLoad { batch, first: 0, item_bytes, slot: Arc::new(slot) };
         let mut core = self.shared.lock();
         let Core { supervisor, actions, .. } = &mut *core;

@@ -186,7 +186,8 @@ where
     /// Runs the worker; its outputs are then in `self.list`.
     fn run(&mut self, items: &[W::Item], lease: &Arc<Lease>) -> Result<(), Trouble> {
         let input = Input::new(Arc::clone(lease) as Arc<dyn Bytes>, 0..lease.bytes().len());
-        let outputs = catch_unwind(AssertUnwindSafe(|| self.worker.run(items, &input)))
+        let mut outputs = Vec::with_capacity(items.len());
+        catch_unwind(AssertUnwindSafe(|| self.worker.run(items, &input, &mut outputs)))
             .map_err(|panic| Trouble::Panic(text_of(panic.as_ref())))?;
         if outputs.len() != items.len() {
             return Err(Trouble::Count(outputs.len(), items.len()));

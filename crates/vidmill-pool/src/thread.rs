@@ -15,6 +15,8 @@ use crate::slot::FilledSlot;
 pub struct Threads<T, W: Worker> {
     /// Taken when the end has come.
     queue: Option<Sender<Job<T, W::Item>>>,
+    /// Memory of earlier batches.
+    emptied: Receiver<Batch<T, W::Item>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -36,11 +38,14 @@ impl<T: Send + 'static, W: Worker + 'static> Threads<T, W> {
     {
         let count = count.max(1);
         let (queue, jobs) = bounded(count);
+        // As many as can be on their way: in the queue, with the workers, and with who submits one.
+        let (empty, emptied) = bounded(2 * count + 1);
         let (ready, readiness) = bounded(count);
         let build = Arc::new(build);
-        let mut running = Self { queue: Some(queue), threads: Vec::with_capacity(count) };
+        let mut running = Self { queue: Some(queue), emptied, threads: Vec::with_capacity(count) };
         for number in 0..count {
-            let seat = Seat { build: Arc::clone(&build), deliver: Arc::clone(&deliver), jobs: jobs.clone() };
+            let (build, deliver) = (Arc::clone(&build), Arc::clone(&deliver));
+            let seat = Seat { build, deliver, jobs: jobs.clone(), empty: empty.clone() };
             let ready = ready.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
@@ -56,8 +61,9 @@ impl<T: Send + 'static, W: Worker + 'static> Threads<T, W> {
 }
 
 impl<T: Send, W: Worker> Executor<T, W> for Threads<T, W> {
-    fn submit(&self, batch: Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot) {
+    fn submit(&self, batch: &mut Batch<T, W::Item>, item_bytes: usize, slot: FilledSlot) {
         let queue = self.queue.as_ref().expect("the queue is there until the threads are dropped");
+        let batch = std::mem::replace(batch, self.emptied.try_recv().unwrap_or_default());
         queue.send(Job { batch, item_bytes, slot }).expect("workers take jobs until the queue is closed");
     }
 }
@@ -77,41 +83,50 @@ struct Seat<T, W: Worker, B> {
     build: Arc<B>,
     deliver: Arc<Deliver<T, W::Output>>,
     jobs: Receiver<Job<T, W::Item>>,
+    /// Where the memory of batches goes.
+    empty: Sender<Batch<T, W::Item>>,
 }
 
 impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
     fn serve(&self, ready: &Sender<Result<(), StartError>>) {
         let mut worker = self.build();
         let _ = ready.send(worker.as_ref().map(|_| ()).map_err(Clone::clone));
-        for Job { batch, item_bytes, slot } in &self.jobs {
-            let (tickets, items): (Vec<T>, Vec<W::Item>) = batch.into_iter().unzip();
-            let bytes = items.len() * item_bytes;
-            let input = Input::new(Arc::new(slot) as Arc<dyn Bytes>, 0..bytes);
-            let results = self.run(&mut worker, &items, &input);
+        let (mut tickets, mut items, mut outputs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lent = Arc::default();
+        for Job { mut batch, item_bytes, slot } in &self.jobs {
+            for (ticket, item) in batch.drain(..) {
+                tickets.push(ticket);
+                items.push(item);
+            }
+            let _ = self.empty.try_send(batch);
+            let input = lend(&mut lent, slot, items.len() * item_bytes);
+            let done = self.try_run(&mut worker, &items, &input, &mut outputs);
+            let failures = done.err().map(|cause| self.run_alone(&mut worker, &items, &input, &cause));
             drop(input);
-            tickets.into_iter().zip(results).for_each(|(ticket, result)| (self.deliver)(ticket, result));
+            take_back(&mut lent);
+            let results = outputs.drain(..).map(Ok).chain(failures.into_iter().flatten());
+            tickets.drain(..).zip(results).for_each(|(ticket, result)| (self.deliver)(ticket, result));
+            items.clear();
         }
     }
 
-    /// Runs a batch; if that fails, each of its items alone.
-    fn run(
+    /// Runs each item of a batch that failed alone, unless that is of no use.
+    fn run_alone(
         &self,
         worker: &mut Result<W, StartError>,
         items: &[W::Item],
         input: &Input,
+        cause: &Cause,
     ) -> Vec<Result<W::Output, Failure>> {
-        let cause = match self.try_run(worker, items, input) {
-            Ok(outputs) => return outputs.into_iter().map(Ok).collect(),
-            Err(cause) => cause,
-        };
         if items.len() == 1 || !matches!(cause, Cause::Raised(_)) {
             return items.iter().map(|_| Err(Failure { cause: cause.clone(), attempts: 1 })).collect();
         }
         let bytes = input.len() / items.len();
         let alone = |(number, item)| {
             let input = input.part(number * bytes..(number + 1) * bytes);
-            let result = self.try_run(worker, std::slice::from_ref(item), &input);
-            result.map_err(|cause| Failure { cause, attempts: 2 }).and_then(|mut outputs| {
+            let mut outputs = Vec::new();
+            let result = self.try_run(worker, std::slice::from_ref(item), &input, &mut outputs);
+            result.map_err(|cause| Failure { cause, attempts: 2 }).and_then(|()| {
                 let nothing = || Cause::Raised("the worker gave no output".into());
                 outputs.pop().ok_or_else(|| Failure { cause: nothing(), attempts: 2 })
             })
@@ -119,16 +134,18 @@ impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
         items.iter().enumerate().map(alone).collect()
     }
 
+    /// Runs a batch, for all of its outputs or none.
     fn try_run(
         &self,
         worker: &mut Result<W, StartError>,
         items: &[W::Item],
         input: &Input,
-    ) -> Result<Vec<W::Output>, Cause> {
+        outputs: &mut Vec<W::Output>,
+    ) -> Result<(), Cause> {
         let cause = match worker {
-            Ok(worker) => match catch_unwind(AssertUnwindSafe(|| worker.run(items, input))) {
-                Ok(outputs) if outputs.len() == items.len() => return Ok(outputs),
-                Ok(outputs) => {
+            Ok(worker) => match catch_unwind(AssertUnwindSafe(|| worker.run(items, input, outputs))) {
+                Ok(()) if outputs.len() == items.len() => return Ok(()),
+                Ok(()) => {
                     let (given, wanted) = (outputs.len(), items.len());
                     Cause::Raised(format!("the worker gave {given} outputs for {wanted} items"))
                 }
@@ -136,6 +153,7 @@ impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
             },
             Err(error) => Cause::PoolFailed(error.to_string()),
         };
+        outputs.clear();
         if matches!(cause, Cause::Raised(_)) {
             tracing::warn!(%cause, "the worker is replaced");
             *worker = self.build();
@@ -146,6 +164,20 @@ impl<T, W: Worker, B: Fn() -> Result<W, StartError>> Seat<T, W, B> {
     fn build(&self) -> Result<W, StartError> {
         catch_unwind(AssertUnwindSafe(|| (self.build)()))
             .unwrap_or_else(|panic| Err(StartError::Failed(format!("panicked: {}", text_of(panic.as_ref())))))
+    }
+}
+
+/// Lends a slot to the worker; `lent` is where it lies until [`take_back`].
+fn lend(lent: &mut Arc<Option<FilledSlot>>, slot: FilledSlot, bytes: usize) -> Input {
+    *Arc::get_mut(lent).expect("nobody looks there") = Some(slot);
+    Input::new(Arc::clone(lent) as Arc<dyn Bytes>, 0..bytes)
+}
+
+/// The slot goes back, unless the worker keeps it: then with the last who looks at it.
+fn take_back(lent: &mut Arc<Option<FilledSlot>>) {
+    match Arc::get_mut(lent) {
+        Some(place) => *place = None,
+        None => *lent = Arc::default(),
     }
 }
 
@@ -170,11 +202,13 @@ mod tests {
     impl Worker for Adder {
         type Item = (u64, bool);
         type Output = u64;
-        fn run(&mut self, items: &[Self::Item], input: &Input) -> Vec<u64> {
+        fn run(&mut self, items: &[Self::Item], input: &Input, outputs: &mut Vec<u64>) {
             let poison = items.iter().find(|(_, poison)| *poison);
             assert!(poison.is_none(), "poison {}", poison.unwrap().0);
             let one = input.len() / items.len();
-            input.chunks_exact(one).map(|bytes| bytes.iter().map(|&b| u64::from(b)).sum()).collect()
+            outputs.extend(
+                input.chunks_exact(one).map(|bytes| bytes.iter().map(|&b| u64::from(b)).sum::<u64>()),
+            );
         }
     }
 
@@ -189,8 +223,8 @@ mod tests {
             let mut slot = slots.acquire();
             slot.bytes_mut()[..16].fill((job % 200) as u8);
             slot.bytes_mut()[16..].fill((job % 200 + 1) as u8);
-            let batch = vec![(job, (job, poison(job))), (job + 1, (job + 1, poison(job + 1)))];
-            threads.submit(batch, 16, slot.filled());
+            let mut batch = vec![(job, (job, poison(job))), (job + 1, (job + 1, poison(job + 1)))];
+            threads.submit(&mut batch, 16, slot.filled());
         }
         drop(threads);
         assert_eq!(slots.free_count(), workers + 1);

@@ -33,8 +33,8 @@ impl Worker for Actor {
     type Item = Vec<u8>;
     type Output = Vec<u8>;
 
-    fn run(&mut self, items: &[Vec<u8>], input: &Input) -> Vec<Vec<u8>> {
-        items.iter().map(|item| self.act(std::str::from_utf8(item).expect("text"), input)).collect()
+    fn run(&mut self, items: &[Vec<u8>], input: &Input, outputs: &mut Vec<Vec<u8>>) {
+        outputs.extend(items.iter().map(|item| self.act(std::str::from_utf8(item).expect("text"), input)));
     }
 }
 
@@ -263,7 +263,7 @@ fn what_workers_print_is_passed_on() {
     let workers = Processes::<(), Actor>::launch(1, program, Policy::default(), printer).expect("launched");
     let slots = Slots::shared(1, 1).expect("a slot");
     workers.attach(&slots, 0, Arc::new(|(), output| drop(output.expect("printed")))).expect("attached");
-    workers.submit(vec![((), b"print".to_vec())], 1, slots.acquire().filled());
+    workers.submit(&mut vec![((), b"print".to_vec())], 1, slots.acquire().filled());
     drop(workers);
     let told = lines.lock().expect("whole").clone();
     assert_eq!(told, [(0, "on standard output".to_owned()), (0, "on standard error".to_owned())]);

@@ -74,8 +74,8 @@ impl Worker for PythonWorker {
     type Item = Item;
     type Output = Answer;
 
-    fn run(&mut self, items: &[Item], _: &Input) -> Vec<Answer> {
-        Python::attach(|py| items.iter().map(|item| self.answer(py, item)).collect())
+    fn run(&mut self, items: &[Item], _: &Input, answers: &mut Vec<Answer>) {
+        Python::attach(|py| answers.extend(items.iter().map(|item| self.answer(py, item))));
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) fn lend(d: &PixelDescription) -> Option<Lending> {
     if d.palette || d.bitstream || d.hardware || d.bayer || d.float || d.big_endian || is_xyz(d) {
         return None;
     }
-    let count = if d.components.len() >= 3 { 3 } else { 1 };
-    let colors = d.components.get(..count)?;
+    let count = if d.components().len() >= 3 { 3 } else { 1 };
+    let colors = d.components().get(..count)?;
     let (bits, shift) = (colors[0].depth, colors[0].shift);
     if !(8..=16).contains(&bits) || colors.iter().any(|c| (c.depth, c.shift) != (bits, shift)) {
         return None;
@@ -39,7 +39,7 @@ pub(crate) fn lend(d: &PixelDescription) -> Option<Lending> {
 /// The name of the FFmpeg format that frames are converted to when [`lend`] cannot describe them: same kind, same chroma
 /// subsampling where there is one such, and no fewer bits.
 pub(crate) fn nearest(d: &PixelDescription) -> String {
-    let depth = d.components.iter().map(|c| c.depth).max().unwrap_or(8);
+    let depth = d.components().iter().map(|c| c.depth).max().unwrap_or(8);
     match content(d) {
         Content::Rgb if depth <= 8 => "rgb24".to_owned(),
         Content::Rgb => "rgb48le".to_owned(),
@@ -53,7 +53,7 @@ pub(crate) fn nearest(d: &PixelDescription) -> String {
 pub(crate) fn content(d: &PixelDescription) -> Content {
     if d.rgb || d.palette || d.bayer || is_xyz(d) {
         Content::Rgb
-    } else if d.components.len() < 3 {
+    } else if d.components().len() < 3 {
         Content::Gray
     } else if d.name.starts_with("yuvj") {
         Content::FullRangeYuv

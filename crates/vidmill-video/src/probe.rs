@@ -130,9 +130,9 @@ impl Probe {
 
     fn set_picture(&mut self, pixel_format: i32, size: Size, oriented: orientation::Orientation) {
         if let Some(description) = ffi::describe(pixel_format) {
-            let depth = description.components.iter().map(|c| c.depth).max().unwrap_or(0);
+            let depth = description.components().iter().map(|c| c.depth).max().unwrap_or(0);
             self.bit_depth = u8::try_from(depth).unwrap_or(0);
-            self.pixel_format = description.name;
+            self.pixel_format = description.name.to_owned();
         }
         let displayed = size.rotated(oriented.rotation);
         (self.width, self.height) = (size.width, size.height);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{RecvTimeoutError, Sender};
 
 use vidmill_infer::{self as infer, Labels, TaskPlan};
 use vidmill_video::Rational;
@@ -48,6 +48,7 @@ pub(crate) enum Reading {
 }
 
 /// What comes next on the line.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Next {
     Event(u64, Event),
     End,
@@ -88,13 +89,12 @@ impl Books {
     pub fn new(
         manifest: Manifest,
         outputs: Outputs,
-        plans: [Option<&TaskPlan>; 2],
+        names: Names,
         following: Option<Following>,
         meter: Meter,
         progress: Arc<Progress>,
         resumed: Arc<Resumed>,
     ) -> Self {
-        let names = Names::new(&plans.into_iter().flatten().collect::<Vec<_>>());
         let standing = Standing::new(resumed.turns(manifest.at_once), resumed.starts().len());
         let saved = Saved { at: meter.begin, pause: SAVE_PAUSE, is_behind: false };
         Self { manifest, outputs, names, following, meter, progress, resumed, standing, saved }
@@ -271,7 +271,7 @@ impl Books {
             self.save()?;
         }
         let mut outcome = match verdict {
-            Verdict::Found(found) => self.names.put_on(*found),
+            Verdict::Found(found) => self.names.put_on(found),
             Verdict::Failed { error, attempts } => Outcome::Failed { error, attempts },
             Verdict::Lost(reason) => return Err(RunError::Workers(reason)),
         };
@@ -288,6 +288,9 @@ impl Books {
         self.saved.is_behind = true;
         self.manifest.note_failures(FailureEntry::of(&record, number));
         self.progress.settled(!matches!(record.outcome, Outcome::Ok(_)), decoded.elapsed());
+        if let Outcome::Ok(found) = record.outcome {
+            self.names.reuse(found);
+        }
         Ok(())
     }
 
@@ -395,23 +398,33 @@ fn beginning_of(
 /// # Errors
 /// When its outputs are not JSON.
 pub fn named(found: infer::Found, labels: &Labels) -> Result<record::Found, serde_json::Error> {
-    Names { labels: labels.clone(), known: BTreeMap::new(), inside: None }.name(found)
+    Names { labels: labels.clone(), ..Names::default() }.name(found)
 }
 
 /// Class names, each made once.
-struct Names {
+#[derive(Default)]
+pub(crate) struct Names {
     labels: Labels,
     known: BTreeMap<u32, Arc<str>>,
     /// Those of the next model.
     inside: Option<Box<Names>>,
+    /// Memory for the detections of the next record.
+    spare: Vec<record::Detection>,
+    /// Where that of what workers found goes back.
+    back: Option<Sender<Vec<infer::Detection>>>,
 }
 
 impl Names {
+    /// Of a run's models. The memory of what workers found goes `back`.
+    pub fn of_run(plans: &[&TaskPlan], back: Sender<Vec<infer::Detection>>) -> Self {
+        Self { back: Some(back), ..Self::new(plans) }
+    }
+
     /// Names of the classes of a model, and of those that follow it.
     fn new(plans: &[&TaskPlan]) -> Self {
         let labels = plans.first().map(|plan| plan.labels().clone()).unwrap_or_default();
         let inside = plans.get(1..).filter(|rest| !rest.is_empty()).map(|rest| Box::new(Self::new(rest)));
-        Self { labels, known: BTreeMap::new(), inside }
+        Self { labels, inside, ..Self::default() }
     }
 
     fn of(&mut self, class_id: u32) -> Arc<str> {
@@ -446,8 +459,15 @@ impl Names {
             outputs,
         } = found;
         let mut own = names.into_iter();
-        let named = |all: Vec<infer::Detection>| {
-            all.into_iter().map(|detection| self.detection(detection, own.next())).collect::<Result<_, _>>()
+        let named = |mut all: Vec<infer::Detection>| {
+            let mut detections = std::mem::take(&mut self.spare);
+            for detection in all.drain(..) {
+                detections.push(self.detection(detection, own.next())?);
+            }
+            if let Some(back) = &self.back {
+                let _ = back.try_send(all);
+            }
+            Ok(detections)
         };
         let detections = detections.map(named).transpose()?;
         let mut own = class_names.into_iter();
@@ -467,6 +487,14 @@ impl Names {
         let (text, text_confidence) = text.map(|text| (text.text, text.confidence)).unzip();
         let outputs = outputs.map(Json::new).transpose()?;
         Ok(record::Found { detections, classes, masks, text, text_confidence, embedding, outputs })
+    }
+
+    /// Takes the memory of what has been written.
+    fn reuse(&mut self, found: record::Found) {
+        if let Some(mut detections) = found.detections {
+            detections.clear();
+            self.spare = detections;
+        }
     }
 
     fn detection(

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vidmill_infer::{Description, Device, LoadOptions, Model, ModelInfo, TaskOptions, TaskPlan};
+use crossbeam_channel::{Receiver, never};
+use vidmill_infer::{Description, Detection, Device, LoadOptions, Model, ModelInfo, TaskOptions, TaskPlan};
 use vidmill_pool::{
     Cause, Executor, Failure, Policy, Printer, Processes, Program, Slots, StartError, Threads, Usage,
 };
@@ -114,14 +115,14 @@ impl<T: Send + 'static> Engine<T> {
         }
     }
 
-    /// Begins to take batches; `take` gets every item's verdict, from any thread.
+    /// Begins to take batches; `take` gets every item's verdict, from any thread. Memory for these comes by `empties`, if any does.
     pub fn start(
         self,
         choice: &Parallelism,
         plan: &Arc<TaskPlan>,
         slots: &Slots,
-        max_det: usize,
         clocks: ModelClocks,
+        empties: Receiver<Vec<Detection>>,
         take: impl Fn(T, Verdict) + Send + Sync + 'static,
     ) -> Result<BoxedExecutor<T>, StartError> {
         let deliver = Arc::new(move |ticket: T, result: Result<Seen, Failure>| {
@@ -134,12 +135,12 @@ impl<T: Send + 'static> Engine<T> {
                     let predictor =
                         model.session(plan.spec()).map_err(|e| StartError::Refused(e.to_string()))?;
                     let native = Native::new(predictor, plan.spec().clone());
-                    Ok(ModelWorker::new(Box::new(native), Arc::clone(&plan)))
+                    Ok(ModelWorker::new(Box::new(native), Arc::clone(&plan), empties.clone()))
                 };
                 Ok(Box::new(Threads::start(choice.workers, build, deliver)?))
             }
             Self::Isolated { processes, .. } => {
-                processes.attach(slots, output_bytes(choice.batch, max_det), deliver)?;
+                processes.attach(slots, output_bytes(choice.batch, plan.thresholds().max_det), deliver)?;
                 Ok(Box::new(processes))
             }
         }
@@ -232,7 +233,7 @@ fn verdict(result: Result<Seen, Failure>, clocks: &ModelClocks) -> Verdict {
         Ok(Seen { result, infer, task }) => {
             clocks.ran(infer, task);
             match result {
-                Ok(found) => Verdict::Found(Box::new(found)),
+                Ok(found) => Verdict::Found(found),
                 Err(error) => Verdict::Failed { error, attempts: 1 },
             }
         }
@@ -281,5 +282,5 @@ fn introduced(
     description: &Description,
 ) -> Result<(ModelWorker, Vec<u8>), String> {
     let introduction = serde_json::to_vec(description).map_err(|error| error.to_string())?;
-    Ok((ModelWorker::new(Box::new(predictor), Arc::new(plan)), introduction))
+    Ok((ModelWorker::new(Box::new(predictor), Arc::new(plan), never()), introduction))
 }

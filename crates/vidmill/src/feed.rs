@@ -24,6 +24,7 @@ use crate::worker::{Head, Item, Ticket, Verdict};
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Everything that is reported of a run, in order.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub(crate) enum Event {
     /// A source was opened.
     Opened { number: usize, name: Arc<str>, probe: Option<Box<Probe>> },
@@ -197,7 +198,7 @@ impl Feeder {
             }
             Told::Redrawn(record, frame) => self.report(Event::Redrawn { number, record, frame }),
             Told::Frame(sampled) => {
-                let Sampled { head, frame, intake, is_sound } = *sampled;
+                let Sampled { head, frame, intake, is_sound } = sampled;
                 if !is_sound {
                     self.means.resumed.doubts.note(number);
                 }

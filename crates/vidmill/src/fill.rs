@@ -1,7 +1,7 @@
 //! Slots that are being filled: items of one size lie together, and go to the workers when a slot is full or nothing more comes.
 
 use vidmill_image::{Geometry, Size, TensorSpec};
-use vidmill_pool::{FreeSlot, Slots};
+use vidmill_pool::{Batch, FreeSlot, Slots};
 
 use crate::engine::BoxedExecutor;
 use crate::stage::ModelClocks;
@@ -13,21 +13,22 @@ pub(crate) struct Filler<T> {
     executor: BoxedExecutor<T>,
     /// Most items in a slot.
     batch: usize,
-    filling: Option<Filling<T>>,
+    filling: Option<Filling>,
+    /// The items that have been written into the slot so far.
+    items: Batch<T, Fitted>,
     clocks: ModelClocks,
 }
 
-/// A slot with the items that have been written into it so far.
-struct Filling<T> {
+/// A slot for items of one size.
+struct Filling {
     slot: FreeSlot,
     size: Size,
     item_bytes: usize,
-    batch: Vec<(T, Fitted)>,
 }
 
 impl<T> Filler<T> {
     pub fn new(slots: Slots, executor: BoxedExecutor<T>, batch: usize, clocks: ModelClocks) -> Self {
-        Self { slots, executor, batch, filling: None, clocks }
+        Self { slots, executor, batch, filling: None, items: Vec::new(), clocks }
     }
 
     /// Memory for the next item; waits while no slot is free. It holds what was there before, until [`Filler::put`] takes it.
@@ -36,29 +37,27 @@ impl<T> Filler<T> {
         if self.filling.as_ref().is_some_and(|filling| filling.size != spec.size) {
             self.submit();
         }
-        let Filling { slot, item_bytes, batch, .. } = self.filling.get_or_insert_with(|| {
+        let Filling { slot, item_bytes, .. } = self.filling.get_or_insert_with(|| {
             let slot = self.clocks.wait(|| self.slots.acquire());
-            Filling { slot, size: spec.size, item_bytes: spec.item_bytes(), batch: Vec::new() }
+            Filling { slot, size: spec.size, item_bytes: spec.item_bytes() }
         });
-        let begin = batch.len() * *item_bytes;
+        let begin = self.items.len() * *item_bytes;
         &mut slot.bytes_mut()[begin..begin + *item_bytes]
     }
 
     /// What was written into the last [`Filler::room`] is an item.
     pub fn put(&mut self, ticket: T, geometry: Geometry) {
-        let Some(filling) = &mut self.filling else { return };
-        filling.batch.push((ticket, Fitted(geometry)));
-        if filling.batch.len() == self.batch {
+        self.items.push((ticket, Fitted(geometry)));
+        if self.items.len() == self.batch {
             self.submit();
         }
     }
 
     /// Hands over what there is.
     pub fn submit(&mut self) {
-        let Some(Filling { slot, item_bytes, batch, .. }) = self.filling.take() else { return };
-        if !batch.is_empty() {
-            let submit = || self.executor.submit(batch, item_bytes, slot.filled());
-            self.clocks.wait(submit);
+        let Some(Filling { slot, item_bytes, .. }) = self.filling.take() else { return };
+        if !self.items.is_empty() {
+            self.clocks.wait(|| self.executor.submit(&mut self.items, item_bytes, slot.filled()));
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use vidmill_infer::{Cards, Device, LoadOptions, TaskPlan};
+use crossbeam_channel::Receiver;
+use vidmill_infer::{Cards, Detection, Device, LoadOptions, TaskPlan};
 
 use crate::engine::Engine;
 use crate::error::RunError;
@@ -37,16 +38,16 @@ impl<T: Send + 'static> Loaded<T> {
         Ok(Self { engine, plan: Arc::new(plan), choice })
     }
 
-    /// Begins to take items; `take` gets every item's verdict, from any thread.
+    /// Begins to take items; `take` gets every item's verdict, from any thread. Memory for these comes by `empties`, if any does.
     pub fn start(
         self,
         clocks: ModelClocks,
+        empties: Receiver<Vec<Detection>>,
         take: impl Fn(T, Verdict) + Send + Sync + 'static,
     ) -> Result<Filler<T>, RunError> {
         let Self { engine, plan, choice } = self;
-        let max_det = plan.thresholds().max_det;
         let slots = engine.slots(&choice)?;
-        let executor = engine.start(&choice, &plan, &slots, max_det, clocks.clone(), take)?;
+        let executor = engine.start(&choice, &plan, &slots, clocks.clone(), empties, take)?;
         Ok(Filler::new(slots, executor, choice.batch, clocks))
     }
 }

@@ -36,6 +36,7 @@ pub trait FramePredictor {
 }
 
 /// What comes out of a batch.
+#[expect(clippy::large_enum_variant, reason = "it is handed on where it lies")]
 pub enum Predicted<'a> {
     /// Tensors that are to be decoded.
     Outputs(Outputs<'a>),

@@ -15,7 +15,7 @@ use crossbeam_channel::Sender;
 use vidmill_infer::{Description, Task, TaskPlan};
 use vidmill_video::{Cores, DecodeOptions};
 
-use crate::books::{Books, Reading};
+use crate::books::{Books, Names, Reading};
 use crate::cascade::{self, Job, Second};
 use crate::error::RunError;
 use crate::feed::{Event, Feeder, Line, line};
@@ -36,7 +36,7 @@ use crate::track::Following;
 use crate::tune;
 use crate::turns::Turns;
 use crate::usage::Meter;
-use crate::worker::{Ticket, Verdict};
+use crate::worker::{Ticket, Verdict, empties};
 
 /// Runs the model over the sources. Returns when every record is written and all outputs are closed, or with the
 /// reason why that could not be. A frame that fails is not an error; it is in the [`Manifest`]'s ledger.
@@ -126,7 +126,8 @@ fn run_tapped(
             (to_cutting(jobs), Some(cutting))
         }
     };
-    let filler = loaded.start(ModelClocks::first(&clocks), take)?;
+    let (back, empties) = empties(window);
+    let filler = loaded.start(ModelClocks::first(&clocks), empties, take)?;
     let class_names: Arc<[String]> = class_names(&plan);
     let outputs = Outputs::open(
         outputs,
@@ -137,10 +138,11 @@ fn run_tapped(
         tap,
     )?;
 
-    let plans = [Some(&*plan), second_plan.as_deref()];
+    let plans: Vec<_> = [Some(&*plan), second_plan.as_deref()].into_iter().flatten().collect();
+    let names = Names::of_run(&plans, back);
     let following = Following::of(options, &plan);
     let books =
-        Books::new(manifest, outputs, plans, following, meter, Arc::clone(progress), Arc::clone(&resumed));
+        Books::new(manifest, outputs, names, following, meter, Arc::clone(progress), Arc::clone(&resumed));
     let means = Means {
         sampling: options.sampling,
         decode,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use vidmill_image::{Geometry, Size};
-use vidmill_infer::{Batch as BatchSize, Found, TaskPlan};
+use vidmill_infer::{Batch as BatchSize, Detection, Found, Memory, TaskPlan};
 use vidmill_pool::{Input, Wire, WireError, Worker};
 use vidmill_video::Frame;
 
@@ -39,7 +40,7 @@ pub(crate) type Ticket = (u64, Item);
 /// What became of a frame.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Found(Box<Found>),
+    Found(Found),
     Failed {
         error: String,
         attempts: u32,
@@ -78,93 +79,122 @@ macro_rules! travels {
 travels!(Fitted);
 travels!(Seen);
 
+/// Memory of detections on its way round: workers fill it, and the books send it back when a record is written. There is enough for
+/// `window` frames under way.
+pub(crate) fn empties(window: usize) -> (Sender<Vec<Detection>>, Receiver<Vec<Detection>>) {
+    let (back, empties) = bounded(window);
+    while back.try_send(Vec::new()).is_ok() {}
+    (back, empties)
+}
+
 /// Runs the model on a batch and decodes each of its frames.
 pub(crate) struct ModelWorker {
     predictor: Box<dyn FramePredictor>,
-    plan: Arc<TaskPlan>,
+    decoder: Decoder,
     /// Of the items that the predictor expects.
     size: Size,
+}
+
+/// Makes verdicts of what the model gives.
+struct Decoder {
+    plan: Arc<TaskPlan>,
+    memory: Memory,
+    /// Memory that comes back.
+    empties: Receiver<Vec<Detection>>,
 }
 
 impl Worker for ModelWorker {
     type Item = Fitted;
     type Output = Seen;
 
-    fn run(&mut self, frames: &[Fitted], input: &Input) -> Vec<Seen> {
-        match self.predict(input, frames) {
-            Ok(seen) => seen,
-            Err(error) if frames.len() == 1 => vec![Seen::of(Err(error))],
+    fn run(&mut self, frames: &[Fitted], input: &Input, seen: &mut Vec<Seen>) {
+        match self.predict(input, frames, seen) {
+            Ok(()) => {}
+            Err(error) if frames.len() == 1 => seen.push(Seen::of(Err(error))),
             // One bad frame must not take its neighbours with it: each is run again alone.
             Err(_) => {
                 let bytes = input.len() / frames.len();
-                let items = frames.iter().enumerate();
-                items
-                    .map(|(n, frame)| self.predict_alone(&input.part(n * bytes..(n + 1) * bytes), *frame))
-                    .collect()
+                for (n, frame) in frames.iter().enumerate() {
+                    let part = input.part(n * bytes..(n + 1) * bytes);
+                    if let Err(error) = self.predict(&part, std::slice::from_ref(frame), seen) {
+                        seen.push(Seen::of(Err(error)));
+                    }
+                }
             }
         }
     }
 }
 
 impl ModelWorker {
-    pub fn new(predictor: Box<dyn FramePredictor>, plan: Arc<TaskPlan>) -> Self {
+    pub fn new(
+        predictor: Box<dyn FramePredictor>,
+        plan: Arc<TaskPlan>,
+        empties: Receiver<Vec<Detection>>,
+    ) -> Self {
         let size = plan.spec().size;
-        Self { predictor, plan, size }
+        Self { predictor, decoder: Decoder { plan, memory: Memory::default(), empties }, size }
     }
 
-    fn predict_alone(&mut self, input: &Input, frame: Fitted) -> Seen {
-        let seen = self.predict(input, &[frame]);
-        seen.map_or_else(|error| Seen::of(Err(error)), |mut seen| seen.swap_remove(0))
-    }
-
-    /// Runs one call of the model: one verdict for each of `frames`, of which there is at least one.
-    fn predict(&mut self, input: &Input, frames: &[Fitted]) -> Result<Vec<Seen>, String> {
-        let Self { predictor, plan, size } = self;
+    /// Runs one call of the model: adds one verdict for each of `frames`, of which there is at least one, or none.
+    fn predict(&mut self, input: &Input, frames: &[Fitted], seen: &mut Vec<Seen>) -> Result<(), String> {
+        let Self { predictor, decoder, size } = self;
         // All items of a batch are of one size.
         if let Some(Fitted(geometry)) = frames.first().filter(|Fitted(geometry)| geometry.input != *size) {
             predictor.resize(geometry.input)?;
             *size = geometry.input;
         }
-        let batch = match plan.batch() {
+        let batch = match decoder.plan.batch() {
             BatchSize::Fixed(count) => count,
             BatchSize::Dynamic => frames.len(),
         };
         let begin = Instant::now();
-        let mut taken = None;
-        predictor.predict(input, frames.len(), batch, &mut |predicted| {
+        let before = seen.len();
+        let mut settled = None;
+        let predicted = predictor.predict(input, frames.len(), batch, &mut |predicted| {
             let (infer, begin) = (begin.elapsed(), Instant::now());
-            taken = Some((settle(plan, predicted, frames), infer, begin.elapsed()));
-        })?;
-        let (results, infer, task) = taken.ok_or("the predictor gave nothing")?;
-        let mut seen: Vec<Seen> = results?.into_iter().map(Seen::of).collect();
-        if let Some(first) = seen.first_mut() {
-            (first.infer, first.task) = (infer, task);
+            settled = Some(decoder.settle(predicted, frames, seen));
+            if let Some(first) = seen.get_mut(before) {
+                (first.infer, first.task) = (infer, begin.elapsed());
+            }
+        });
+        let done =
+            predicted.and_then(|()| settled.unwrap_or_else(|| Err("the predictor gave nothing".into())));
+        if done.is_err() {
+            seen.truncate(before);
         }
-        Ok(seen)
+        done
     }
 }
 
-/// What each frame came to.
-fn settle(
-    plan: &TaskPlan,
-    predicted: Predicted<'_>,
-    frames: &[Fitted],
-) -> Result<Vec<Result<Found, String>>, String> {
-    match predicted {
-        Predicted::Outputs(outputs) => {
-            let decode = |(n, Fitted(geometry)): (usize, &Fitted)| {
-                plan.decode(&outputs, n, geometry).map_err(|e| e.to_string())
-            };
-            Ok(frames.iter().enumerate().map(decode).collect())
-        }
-        Predicted::Frames(found) if found.len() == frames.len() => {
-            let displayed = |(found, Fitted(geometry)): (Result<Found, String>, &Fitted)| {
-                plan.finish_given(found?, geometry).map_err(|error| error.to_string())
-            };
-            Ok(found.into_iter().zip(frames).map(displayed).collect())
-        }
-        Predicted::Frames(found) => {
-            Err(format!("the predictor gave {} results for {} frames", found.len(), frames.len()))
+impl Decoder {
+    /// What each frame came to.
+    fn settle(
+        &self,
+        predicted: Predicted<'_>,
+        frames: &[Fitted],
+        seen: &mut Vec<Seen>,
+    ) -> Result<(), String> {
+        match predicted {
+            Predicted::Outputs(outputs) => {
+                for (n, Fitted(geometry)) in frames.iter().enumerate() {
+                    if let Ok(empty) = self.empties.try_recv() {
+                        self.memory.reuse(empty);
+                    }
+                    let found = self.plan.decode_in(&self.memory, &outputs, n, geometry);
+                    seen.push(Seen::of(found.map_err(|error| error.to_string())));
+                }
+                Ok(())
+            }
+            Predicted::Frames(found) if found.len() == frames.len() => {
+                let displayed = |(found, Fitted(geometry)): (Result<Found, String>, &Fitted)| {
+                    self.plan.finish_given(found?, geometry).map_err(|error| error.to_string())
+                };
+                seen.extend(found.into_iter().zip(frames).map(displayed).map(Seen::of));
+                Ok(())
+            }
+            Predicted::Frames(found) => {
+                Err(format!("the predictor gave {} results for {} frames", found.len(), frames.len()))
+            }
         }
     }
 }

@@ -72,6 +72,11 @@ impl<V> Fed<V> {
         Self { feed, last: None, values: Vec::new() }
     }
 
+    /// The side inputs' places among the model's inputs, with their latest values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (usize, &V)> {
+        self.feed.sides.iter().map(|side| side.at).zip(&self.values)
+    }
+
     /// The place of what is given among the model's inputs.
     pub(crate) fn at(&self) -> usize {
         self.feed.at
@@ -83,7 +88,7 @@ impl<V> Fed<V> {
         &mut self,
         shape: &[usize],
         make: impl Fn(&SideInput, Vec<usize>, &[f64]) -> Result<V, String>,
-    ) -> Result<impl Iterator<Item = (usize, &V)>, Error> {
+    ) -> Result<&[V], Error> {
         let Self { feed, last, values } = self;
         let side = |at: usize| shape.get(at).and_then(|&side| u32::try_from(side).ok()).unwrap_or(0);
         let size = match feed.layout {
@@ -97,7 +102,7 @@ impl<V> Fed<V> {
             *values = made.map_err(|reason| Error::Predict { reason })?;
             *last = Some((batch, size));
         }
-        Ok(feed.sides.iter().map(|side| side.at).zip(values.iter()))
+        Ok(values)
     }
 }
 

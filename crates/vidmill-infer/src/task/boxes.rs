@@ -126,9 +126,11 @@ impl Boxes {
         };
         match self.layout {
             Layout::Columns { classes } => {
-                let (confidences, ids) = surest(table, classes);
-                let all = confidences.into_iter().zip(ids).enumerate();
-                all.filter_map(|(index, (confidence, class_id))| pass(index, confidence, class_id)).collect()
+                let mut passed = Vec::new();
+                surest(table, classes, |index, confidence, class_id| {
+                    passed.extend(pass(index, confidence, class_id));
+                });
+                passed
             }
             Layout::Rows { classes } => (0..table.rows)
                 .filter_map(|index| {

@@ -340,7 +340,7 @@ fn softmax(
     scope: &Scope<'_>,
     rect: impl Fn(usize) -> Result<Rect, DecodeError>,
 ) -> Result<Vec<Candidate>, DecodeError> {
-    let mut found = Vec::new();
+    let mut found = scope.candidates();
     for query in 0..logits.rows {
         let row = logits.row(query);
         let (_, highest) = best(row);
@@ -362,7 +362,7 @@ fn pairs(
     scope: &Scope<'_>,
     rect: impl Fn(usize) -> Result<Rect, DecodeError>,
 ) -> Result<Vec<Candidate>, DecodeError> {
-    let mut found = Vec::new();
+    let mut found = scope.candidates();
     for query in 0..logits.rows {
         for (class, &logit) in logits.row(query).iter().enumerate() {
             let confidence = sigmoid(logit);
@@ -392,7 +392,7 @@ impl Decode for OneTable {
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
         let table = self.output.table(outputs, item)?;
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for index in 0..table.rows {
             let row = table.row(index);
             let (class_id, confidence) = match self.is_chosen {
@@ -430,7 +430,7 @@ impl Decode for Chosen {
         let labels = self.labels.table(outputs, item)?;
         scores.has_rows(boxes.rows)?;
         labels.has_rows(boxes.rows)?;
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for (index, (&confidence, &class)) in scores.data.iter().zip(labels.data).enumerate() {
             let class_id = class.max(0.0).round() as u32;
             if scope.thresholds.pass(confidence, class_id) {

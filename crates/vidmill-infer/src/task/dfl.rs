@@ -220,7 +220,7 @@ impl Decode for Distributions {
         true
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         let mut before = 0;
         for part in &self.parts {
             let scores = part.scores.table(outputs, item)?;

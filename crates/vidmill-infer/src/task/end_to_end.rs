@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use vidmill_image::Rect;
 
-use super::Thresholds;
 use super::family::{
     Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, has_rows_of_its_own,
 };
@@ -103,7 +102,7 @@ impl Decode for FinalRows {
         self.output.batched
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, self.suppression)
+        scope.boxes(self.candidates(outputs, item, scope)?, self.suppression)
     }
 }
 
@@ -113,19 +112,19 @@ impl FinalRows {
         &self,
         outputs: &Outputs<'_>,
         item: usize,
-        thresholds: &Thresholds,
+        scope: &Scope<'_>,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let table = self.output.table(outputs, item)?;
-        let row = |index| (index, table.row(index));
-        Ok((0..table.rows)
-            .map(row)
-            .filter_map(|(index, row)| {
-                let class_id = class_number(row[5])?;
-                let rect = Rect { x1: row[0], y1: row[1], x2: row[2], y2: row[3] };
-                let candidate = Candidate { rect, confidence: row[4], class_id, index: place(index) };
-                thresholds.pass(row[4], class_id).then_some(candidate)
-            })
-            .collect())
+        let candidate = |index| {
+            let row = table.row(index);
+            let class_id = class_number(row[5])?;
+            let rect = Rect { x1: row[0], y1: row[1], x2: row[2], y2: row[3] };
+            let candidate = Candidate { rect, confidence: row[4], class_id, index: place(index) };
+            scope.thresholds.pass(row[4], class_id).then_some(candidate)
+        };
+        let mut found = scope.candidates();
+        found.extend((0..table.rows).filter_map(candidate));
+        Ok(found)
     }
 }
 

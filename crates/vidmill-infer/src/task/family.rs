@@ -9,8 +9,8 @@ use vidmill_image::{ChannelOrder, Rect, ResizeMode, Size};
 use super::found::{Detection, Found};
 use super::keypoints::Keypoints;
 use super::{
-    Sizing, Thresholds, centerface, classify, ctc, db, detr, dfl, embed, end_to_end, fastestdet, flat, obb,
-    outputs, points, pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
+    Memory, Sizing, Thresholds, centerface, classify, ctc, db, detr, dfl, embed, end_to_end, fastestdet,
+    flat, obb, outputs, points, pose, scrfd, segment, semantic, ssd, yolo, yolox, yunet,
 };
 use crate::metadata::Metadata;
 use crate::nms::{Candidate, sort, suppress};
@@ -278,6 +278,7 @@ pub(super) struct Scope<'a> {
     pub thresholds: &'a Thresholds,
     /// From the model's input to the displayed frame.
     pub geometry: &'a vidmill_image::Geometry,
+    pub memory: &'a Memory,
 }
 
 /// Whether boxes of the same object are still to be thinned out.
@@ -291,6 +292,11 @@ pub(super) enum Suppression {
 pub(super) const CERTAIN: f32 = 1.01;
 
 impl Scope<'_> {
+    /// An empty list for candidates.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        self.memory.candidates()
+    }
+
     /// Of the candidates, given in pixels of the input, those that count: thinned out, by falling confidence (ties by index), in
     /// pixels of the displayed frame. Boxes of which nothing lies in the frame are left out. Each comes with its candidate.
     ///
@@ -298,26 +304,11 @@ impl Scope<'_> {
     /// When a confidence is above 1.
     pub(super) fn finish(
         &self,
-        mut candidates: Vec<Candidate>,
+        candidates: Vec<Candidate>,
         suppression: Suppression,
     ) -> Result<Vec<(Detection, Candidate)>, DecodeError> {
-        if let Some(sure) = candidates.iter().find(|candidate| candidate.confidence > CERTAIN) {
-            return Err(DecodeError::Confidence { confidence: sure.confidence });
-        }
-        let Thresholds { iou, max_det, .. } = *self.thresholds;
-        let kept = match suppression {
-            Suppression::Needed => suppress(candidates, iou, max_det),
-            Suppression::Done => {
-                sort(&mut candidates);
-                candidates.truncate(max_det);
-                candidates
-            }
-        };
-        let displayed = |candidate: Candidate| {
-            let Candidate { rect, confidence, class_id, .. } = candidate;
-            Some((self.visible(rect, confidence, class_id)?, candidate))
-        };
-        Ok(kept.into_iter().filter_map(displayed).collect())
+        let kept = self.thin_out(candidates, suppression)?;
+        Ok(kept.into_iter().filter_map(|candidate| Some((self.detection(&candidate)?, candidate))).collect())
     }
 
     /// The same, for decoders whose detections are nothing but boxes.
@@ -326,8 +317,34 @@ impl Scope<'_> {
         candidates: Vec<Candidate>,
         suppression: Suppression,
     ) -> Result<Found, DecodeError> {
-        let kept = self.finish(candidates, suppression)?;
-        Ok(kept.into_iter().map(|(detection, _)| detection).collect::<Vec<_>>().into())
+        let kept = self.thin_out(candidates, suppression)?;
+        let mut detections = self.memory.detections();
+        detections.extend(kept.iter().filter_map(|candidate| self.detection(candidate)));
+        self.memory.reuse_candidates(kept);
+        Ok(detections.into())
+    }
+
+    fn thin_out(
+        &self,
+        mut candidates: Vec<Candidate>,
+        suppression: Suppression,
+    ) -> Result<Vec<Candidate>, DecodeError> {
+        if let Some(sure) = candidates.iter().find(|candidate| candidate.confidence > CERTAIN) {
+            return Err(DecodeError::Confidence { confidence: sure.confidence });
+        }
+        let Thresholds { iou, max_det, .. } = *self.thresholds;
+        Ok(match suppression {
+            Suppression::Needed => suppress(candidates, iou, max_det),
+            Suppression::Done => {
+                sort(&mut candidates);
+                candidates.truncate(max_det);
+                candidates
+            }
+        })
+    }
+
+    fn detection(&self, candidate: &Candidate) -> Option<Detection> {
+        self.visible(candidate.rect, candidate.confidence, candidate.class_id)
     }
 
     /// A box of the input as a detection, if any of it lies in the displayed frame.

@@ -93,7 +93,7 @@ impl Decode for Map {
         let table = self.output.planes(outputs, item)?.0;
         let Grid { columns, rows, stride } = self.grid;
         let (width, height) = (columns as f32 * stride, rows as f32 * stride);
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for cell in 0..self.grid.len() {
             let at = |channel: usize| table.row(channel)[cell];
             let mut class = 5;

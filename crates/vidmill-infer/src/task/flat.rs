@@ -143,7 +143,7 @@ impl Decode for FlatRows {
             Parts::Numbered => 0..table.rows,
             Parts::Counted(counts) => part(&counts.of_all(outputs)?, item, batch, &table)?,
         };
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for index in mine {
             let row = table.row(index);
             if matches!(self.parts, Parts::Numbered) && row[0] != item as f32 {

@@ -4,7 +4,7 @@ use vidmill_image::Geometry;
 
 use super::family::CERTAIN;
 use super::found::{Detection, Found, Keypoint, Region};
-use super::{Scope, TaskPlan};
+use super::{Memory, Scope, TaskPlan};
 use crate::DecodeError;
 
 impl TaskPlan {
@@ -15,7 +15,7 @@ impl TaskPlan {
     /// # Errors
     /// When a number is not finite, a confidence is above 1, or a mask is not of the input's size.
     pub fn finish_given(&self, mut found: Found, geometry: &Geometry) -> Result<Found, DecodeError> {
-        let scope = Scope { thresholds: &self.thresholds, geometry };
+        let scope = Scope { thresholds: &self.thresholds, geometry, memory: &Memory::default() };
         let detections = found.detections.take();
         let mut found = place_rest(found, geometry)?;
         let Some(given) = detections else { return Ok(found) };

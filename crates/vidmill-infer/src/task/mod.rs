@@ -26,6 +26,7 @@ mod grid;
 mod input;
 mod item;
 mod keypoints;
+mod memory;
 mod obb;
 mod outputs;
 mod points;
@@ -50,6 +51,7 @@ pub use family::Task;
 use family::{Decode, Scope};
 pub use found::{Class, Detection, Found, Keypoint, Region, Text};
 pub(crate) use input::ImageInput;
+pub use memory::Memory;
 pub use recognise::families;
 
 use crate::{CardLine, DecodeError, Error, Labels, ModelInfo, Outputs};
@@ -262,6 +264,20 @@ impl TaskPlan {
         item: usize,
         geometry: &Geometry,
     ) -> Result<Found, DecodeError> {
-        self.decoder.decode(outputs, item, &Scope { thresholds: &self.thresholds, geometry })
+        self.decode_in(&Memory::default(), outputs, item, geometry)
+    }
+
+    /// The same for who decodes frame after frame: it asks for no memory where `memory` has some of earlier frames.
+    ///
+    /// # Errors
+    /// As [`TaskPlan::decode`].
+    pub fn decode_in(
+        &self,
+        memory: &Memory,
+        outputs: &Outputs<'_>,
+        item: usize,
+        geometry: &Geometry,
+    ) -> Result<Found, DecodeError> {
+        self.decoder.decode(outputs, item, &Scope { thresholds: &self.thresholds, geometry, memory })
     }
 }

@@ -245,7 +245,7 @@ impl Decode for PointScores {
             false => (scores.rows, scores.columns),
         };
         boxes.has_rows(points)?;
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for (at, &confidence) in scores.data.iter().enumerate() {
             if confidence <= scope.thresholds.conf {
                 continue;

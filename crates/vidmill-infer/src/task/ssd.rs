@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use vidmill_image::{Rect, Size};
 
-use super::Thresholds;
 use super::end_to_end::{class_number, nms_line, suppression};
 use super::family::{Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, Values};
 use super::found::Found;
@@ -288,7 +287,7 @@ impl Decode for Scored {
         self.boxes.batched
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, Suppression::Needed)
+        scope.boxes(self.candidates(outputs, item, scope)?, Suppression::Needed)
     }
 }
 
@@ -298,17 +297,17 @@ impl Scored {
         &self,
         outputs: &Outputs<'_>,
         item: usize,
-        thresholds: &Thresholds,
+        scope: &Scope<'_>,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let boxes = self.boxes.table(outputs, item)?;
         let scores = self.scores.table(outputs, item)?;
         scores.has_rows(boxes.rows)?;
         let skipped = usize::from(self.background == Background::First);
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for index in 0..boxes.rows {
             let (class, confidence) = best(&scores.row(index)[skipped..]);
             let class_id = place(class);
-            if thresholds.pass(confidence, class_id) {
+            if scope.thresholds.pass(confidence, class_id) {
                 let rect = boxes.finite(self.format.rect(boxes.row(index)), index * boxes.columns)?;
                 found.push(Candidate { rect, confidence, class_id, index: place(index) });
             }
@@ -325,7 +324,7 @@ impl Decode for Final {
         self.boxes.batched
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, self.suppression)
+        scope.boxes(self.candidates(outputs, item, scope)?, self.suppression)
     }
 }
 
@@ -335,7 +334,7 @@ impl Final {
         &self,
         outputs: &Outputs<'_>,
         item: usize,
-        thresholds: &Thresholds,
+        scope: &Scope<'_>,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let boxes = self.boxes.table(outputs, item)?;
         let scores = self.scores.table(outputs, item)?;
@@ -346,11 +345,11 @@ impl Final {
             Some(count) => count.table(outputs, item)?.data.first().map_or(0, |&n| n.max(0.0) as usize),
             None => boxes.rows,
         };
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for index in 0..boxes.rows.min(count) {
             let confidence = scores.data[index];
             let Some(class_id) = class_number(classes.data[index]) else { continue };
-            if thresholds.pass(confidence, class_id) {
+            if scope.thresholds.pass(confidence, class_id) {
                 let rect = boxes.finite(self.format.rect(boxes.row(index)), index * boxes.columns)?;
                 found.push(Candidate { rect, confidence, class_id, index: place(index) });
             }

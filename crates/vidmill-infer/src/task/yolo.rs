@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Thresholds;
+use vidmill_image::Rect;
+
 use super::family::{
     Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, cells, cells_text,
     class_count, only_table, three_dims,
@@ -127,7 +128,7 @@ impl Decode for Rows {
         self.output.batched
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, Suppression::Needed)
+        scope.boxes(self.candidates(outputs, item, scope)?, Suppression::Needed)
     }
 }
 
@@ -136,7 +137,7 @@ impl Decode for Columns {
         self.output.batched
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, Suppression::Needed)
+        scope.boxes(self.candidates(outputs, item, scope)?, Suppression::Needed)
     }
 }
 
@@ -147,19 +148,19 @@ impl Rows {
         &self,
         outputs: &Outputs<'_>,
         item: usize,
-        thresholds: &Thresholds,
+        scope: &Scope<'_>,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let table = self.output.table(outputs, item)?;
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for index in 0..table.rows {
             let row = table.row(index);
             let objectness = row[4];
-            if objectness <= thresholds.conf {
+            if objectness <= scope.thresholds.conf {
                 continue;
             }
             let (class, score) = best(&row[5..]);
             let (class_id, confidence) = (place(class), objectness * score);
-            if thresholds.pass(confidence, class_id) {
+            if scope.thresholds.pass(confidence, class_id) {
                 let rect = table.finite(centred(row[0], row[1], row[2], row[3]), index * table.columns)?;
                 found.push(Candidate { rect, confidence, class_id, index: place(index) });
             }
@@ -174,35 +175,43 @@ impl Columns {
         &self,
         outputs: &Outputs<'_>,
         item: usize,
-        thresholds: &Thresholds,
+        scope: &Scope<'_>,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let table = self.output.table(outputs, item)?;
-        let (confidences, classes) = surest(&table, table.rows - 4);
-        let [cx, cy, w, h] = [0, 1, 2, 3].map(|row| table.row(row));
-        let mut found = Vec::new();
-        for (index, (&confidence, &class_id)) in confidences.iter().zip(&classes).enumerate() {
-            if thresholds.pass(confidence, class_id) {
-                let rect = table.finite(centred(cx[index], cy[index], w[index], h[index]), index)?;
-                found.push(Candidate { rect, confidence, class_id, index: place(index) });
+        let mut found = scope.candidates();
+        surest(&table, table.rows - 4, |index, confidence, class_id| {
+            if scope.thresholds.pass(confidence, class_id) {
+                found.push(Candidate { rect: Rect::default(), confidence, class_id, index: place(index) });
             }
+        });
+        let [cx, cy, w, h] = [0, 1, 2, 3].map(|row| table.row(row));
+        for Candidate { rect, index, .. } in &mut found {
+            let at = *index as usize;
+            *rect = table.finite(centred(cx[at], cy[at], w[at], h[at]), at)?;
         }
         Ok(found)
     }
 }
 
-/// Of boxes as columns the highest score of each and its class, the first of equals. Goes class by class over all boxes, as the numbers
-/// lie in memory.
-pub(super) fn surest(table: &Table<'_>, classes: usize) -> (Vec<f32>, Vec<u32>) {
-    let mut confidences = table.row(4).to_vec();
-    let mut ids = vec![0u32; table.columns];
-    for class in 1..classes {
-        let class_id = place(class);
-        let scores = table.row(4 + class);
-        for ((best, id), &score) in confidences.iter_mut().zip(&mut ids).zip(scores) {
-            let higher = score > *best;
-            *best = if higher { score } else { *best };
-            *id = if higher { class_id } else { *id };
+/// Of boxes as columns tells `take` the index of each, its highest score, and the class of that, the first of equals.
+pub(super) fn surest(table: &Table<'_>, classes: usize, mut take: impl FnMut(usize, f32, u32)) {
+    // Goes class by class, as the numbers lie in memory, over as many boxes as the processor's first cache holds with ease.
+    const CHUNK: usize = 1024;
+    let (mut bests, mut ids) = ([0.0f32; CHUNK], [0u32; CHUNK]);
+    for begin in (0..table.columns).step_by(CHUNK) {
+        let end = (begin + CHUNK).min(table.columns);
+        let scores = |class: usize| &table.row(4 + class)[begin..end];
+        let (bests, ids) = (&mut bests[..end - begin], &mut ids[..end - begin]);
+        bests.copy_from_slice(scores(0));
+        ids.fill(0);
+        for class in 1..classes {
+            let class_id = place(class);
+            for ((best, id), &score) in bests.iter_mut().zip(&mut *ids).zip(scores(class)) {
+                let higher = score > *best;
+                *best = if higher { score } else { *best };
+                *id = if higher { class_id } else { *id };
+            }
         }
+        bests.iter().zip(&*ids).enumerate().for_each(|(at, (&best, &id))| take(begin + at, best, id));
     }
-    (confidences, ids)
 }

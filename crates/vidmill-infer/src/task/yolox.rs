@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use vidmill_image::{ChannelOrder, ResizeMode, Size};
 
-use super::Thresholds;
 use super::family::{
     self, Certainty, Clue, Decode, Family, Head, Look, Scope, Suppression, Task, Usual, Values, cells_text,
     only_table,
@@ -99,7 +98,7 @@ impl Decode for Grid {
         self.output.batched
     }
     fn decode(&self, outputs: &Outputs<'_>, item: usize, scope: &Scope<'_>) -> Result<Found, DecodeError> {
-        scope.boxes(self.candidates(outputs, item, scope.thresholds)?, Suppression::Needed)
+        scope.boxes(self.candidates(outputs, item, scope)?, Suppression::Needed)
     }
 }
 
@@ -129,19 +128,19 @@ impl Grid {
         &self,
         outputs: &Outputs<'_>,
         item: usize,
-        thresholds: &Thresholds,
+        scope: &Scope<'_>,
     ) -> Result<Vec<Candidate>, DecodeError> {
         let table = self.output.table(outputs, item)?;
-        let mut found = Vec::new();
+        let mut found = scope.candidates();
         for index in 0..table.rows {
             let row = table.row(index);
             // Class scores are sigmoids, at most 1.
-            if row[4] <= thresholds.conf {
+            if row[4] <= scope.thresholds.conf {
                 continue;
             }
             let (class, score) = best(&row[5..]);
             let (class_id, confidence) = (place(class), row[4] * score);
-            if !thresholds.pass(confidence, class_id) {
+            if !scope.thresholds.pass(confidence, class_id) {
                 continue;
             }
             let [x, y, w, h] = [row[0], row[1], row[2], row[3]];

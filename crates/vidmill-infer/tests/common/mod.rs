@@ -109,6 +109,12 @@ impl Onnx {
         self.tensor(name, F32, dims, &raw);
         self
     }
+    /// 64-bit integers, as shapes are.
+    pub fn integers(mut self, name: &str, values: &[i64]) -> Self {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.tensor(name, INT64, &[values.len() as u64], &raw);
+        self
+    }
     pub fn half_weights(mut self, name: &str, dims: &[u64], values: &[half::f16]) -> Self {
         let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.tensor(name, F16, dims, &raw);

@@ -16,6 +16,8 @@ pub struct RawDecoder {
     context: *mut sys::AVCodecContext,
     /// Its mark is the context's `opaque`.
     concealment: Arc<Concealment>,
+    /// For the next picture.
+    blank: Option<RawFrame>,
 }
 
 // SAFETY: used from one thread at a time, which &mut and ownership guarantee; FFmpeg's own threads are its own matter.
@@ -61,7 +63,7 @@ impl RawDecoder {
             if context.is_null() {
                 return Err(FfmpegError::OUT_OF_MEMORY);
             }
-            let decoder = Self { context, concealment: Concealment::enlist() };
+            let decoder = Self { context, concealment: Concealment::enlist(), blank: None };
             (*context).opaque = decoder.concealment.mark();
             check(sys::avcodec_parameters_to_context(context, parameters))?;
             (*context).pkt_timebase = super::rational(facts.time_base);
@@ -80,10 +82,15 @@ impl RawDecoder {
 
     /// The next frame: [`FfmpegError::AGAIN`] asks for packets, [`FfmpegError::EOF`] says that all are out.
     pub fn receive(&mut self) -> Result<RawFrame, FfmpegError> {
-        let mut frame = RawFrame::new()?;
+        let mut frame = self.blank.take().map_or_else(RawFrame::new, Ok)?;
         // SAFETY: both are ours.
-        check(unsafe { sys::avcodec_receive_frame(self.context, frame.as_mut_ptr()) })?;
-        Ok(frame)
+        match check(unsafe { sys::avcodec_receive_frame(self.context, frame.as_mut_ptr()) }) {
+            Ok(_) => Ok(frame),
+            Err(error) => {
+                self.blank = Some(frame);
+                Err(error)
+            }
+        }
     }
 
     /// Forgets what came before, as if newly opened; frames that were not received are lost.

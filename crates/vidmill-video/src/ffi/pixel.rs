@@ -1,6 +1,6 @@
 //! FFmpeg's descriptions of its pixel formats, as plain data.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use super::call::text;
 use super::raw::{self, sys};
@@ -19,9 +19,9 @@ pub struct Component {
 }
 
 /// A pixel format as `av_pix_fmt_desc_get` describes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PixelDescription {
-    pub name: String,
+    pub name: &'static str,
     pub log2_chroma_w: u8,
     pub log2_chroma_h: u8,
     pub rgb: bool,
@@ -31,8 +31,15 @@ pub struct PixelDescription {
     pub bayer: bool,
     pub float: bool,
     pub big_endian: bool,
+    components: [Component; 4],
+    count: usize,
+}
+
+impl PixelDescription {
     /// Three colour components first, then alpha; one (and alpha) for grey.
-    pub components: Vec<Component>,
+    pub fn components(&self) -> &[Component] {
+        &self.components[..self.count]
+    }
 }
 
 /// Describes a format; `None` for numbers that FFmpeg does not know (also "none").
@@ -46,10 +53,16 @@ pub fn describe(format: i32) -> Option<PixelDescription> {
     unsafe {
         let flags = (*descriptor).flags;
         let has = |flag: i32| flags & flag as u64 != 0;
-        let count = usize::from((*descriptor).nb_components).min(4);
-        let components = (*descriptor).comp;
+        let name = CStr::from_ptr::<'static>((*descriptor).name);
+        let component = |c: sys::AVComponentDescriptor| Component {
+            plane: c.plane,
+            step: c.step,
+            offset: c.offset,
+            shift: c.shift,
+            depth: c.depth,
+        };
         Some(PixelDescription {
-            name: text((*descriptor).name).unwrap_or_default(),
+            name: name.to_str().unwrap_or_default(),
             log2_chroma_w: (*descriptor).log2_chroma_w,
             log2_chroma_h: (*descriptor).log2_chroma_h,
             rgb: has(sys::AV_PIX_FMT_FLAG_RGB),
@@ -59,16 +72,8 @@ pub fn describe(format: i32) -> Option<PixelDescription> {
             bayer: has(sys::AV_PIX_FMT_FLAG_BAYER),
             float: has(sys::AV_PIX_FMT_FLAG_FLOAT),
             big_endian: has(sys::AV_PIX_FMT_FLAG_BE),
-            components: components[..count]
-                .iter()
-                .map(|c| Component {
-                    plane: c.plane,
-                    step: c.step,
-                    offset: c.offset,
-                    shift: c.shift,
-                    depth: c.depth,
-                })
-                .collect(),
+            components: (*descriptor).comp.map(component),
+            count: usize::from((*descriptor).nb_components).min(4),
         })
     }
 }

@@ -87,10 +87,9 @@ impl Inspector {
     }
 
     pub fn role(&mut self, packet: &[u8]) -> Role {
-        let role = match units(packet, self.framing) {
-            Some(units) => self.role_of(&units),
-            None => Role::Unclear,
-        };
+        let units = Units::of(packet, self.framing);
+        let is_whole = units.clone().next().is_some() && units.clone().all(|unit| unit.is_some());
+        let role = if is_whole { self.role_of(units.flatten()) } else { Role::Unclear };
         self.clear &= role != Role::Unclear;
         role
     }
@@ -101,17 +100,16 @@ impl Inspector {
         self.clear && self.parameters.are_certain()
     }
 
-    fn role_of(&mut self, units: &[&[u8]]) -> Role {
+    fn role_of<'a>(&mut self, units: impl Iterator<Item = &'a [u8]> + Clone) -> Role {
         match self.codec {
             Codec::H264 => {
-                units
-                    .iter()
-                    .filter(|unit| h264_is_parameters(unit))
-                    .for_each(|unit| self.parameters.meet(unit));
+                for unit in units.clone().filter(|unit| h264_is_parameters(unit)) {
+                    self.parameters.meet(unit);
+                }
                 h264_role(units)
             }
             Codec::Hevc { .. } => {
-                for unit in units.iter().filter(|unit| hevc_is_parameters(unit)) {
+                for unit in units.clone().filter(|unit| hevc_is_parameters(unit)) {
                     self.parameters.meet(unit);
                     self.note_sub_layers(unit);
                 }
@@ -146,7 +144,7 @@ fn hevc_is_parameters(unit: &[u8]) -> bool {
 /// The parameter sets in H.264's extradata (ISO/IEC 14496-15, 5.3.3.1.2, or bare NAL units).
 fn h264_parameters(extradata: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
     if framing == Framing::StartCode {
-        return units(extradata, framing);
+        return Units::of(extradata, framing).collect();
     }
     let (&sequences, mut rest) = extradata.get(5..)?.split_first()?;
     let mut sets = Vec::new();
@@ -163,7 +161,7 @@ fn h264_parameters(extradata: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
 /// The parameter sets in HEVC's extradata (ISO/IEC 14496-15, 8.3.3.1.2, or bare NAL units).
 fn hevc_parameters(extradata: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
     if framing == Framing::StartCode {
-        return units(extradata, framing);
+        return Units::of(extradata, framing).collect();
     }
     let (&arrays, mut rest) = extradata.get(22..)?.split_first()?;
     let mut sets = Vec::new();
@@ -192,35 +190,60 @@ fn framing(configuration: bool, length: Option<usize>) -> Framing {
     }
 }
 
-/// Splits a packet; `None` if lengths do not add up or nothing is there.
-fn units(packet: &[u8], framing: Framing) -> Option<Vec<&[u8]>> {
-    let units = match framing {
-        Framing::Length(size) => units_by_length(packet, size)?,
-        Framing::StartCode => units_by_start_code(packet),
-    };
-    (!units.is_empty()).then_some(units)
+/// The NAL units of a packet; where lengths do not add up, the last is `None`.
+#[derive(Clone)]
+enum Units<'a> {
+    /// The size of a length, and what is left.
+    Length(usize, &'a [u8]),
+    /// What comes after a start code.
+    StartCode(Option<&'a [u8]>),
 }
 
-fn units_by_length(mut rest: &[u8], size: usize) -> Option<Vec<&[u8]>> {
-    let mut units = Vec::new();
-    while !rest.is_empty() {
-        let (length, tail) = rest.split_at_checked(size)?;
-        let length = length.iter().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
-        let (unit, tail) = tail.split_at_checked(length)?;
-        units.push(unit);
-        rest = tail;
+impl<'a> Units<'a> {
+    fn of(packet: &'a [u8], framing: Framing) -> Self {
+        match framing {
+            Framing::Length(size) => Self::Length(size, packet),
+            Framing::StartCode => Self::StartCode(split_at_start_code(packet).1),
+        }
     }
-    Some(units)
 }
 
-fn units_by_start_code(packet: &[u8]) -> Vec<&[u8]> {
-    let starts: Vec<usize> =
-        packet.windows(3).enumerate().filter(|(_, w)| *w == [0, 0, 1]).map(|(at, _)| at + 3).collect();
-    let ends = starts.iter().skip(1).map(|&next| next - 3).chain([packet.len()]);
-    starts.iter().zip(ends).map(|(&start, end)| &packet[start..end.max(start)]).collect()
+impl<'a> Iterator for Units<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Length(_, []) => None,
+            Self::Length(size, rest) => {
+                let unit = split_by_length(rest, *size);
+                *rest = unit.map_or(&[], |(_, tail)| tail);
+                Some(unit.map(|(unit, _)| unit))
+            }
+            Self::StartCode(rest) => {
+                let (unit, tail) = split_at_start_code((*rest)?);
+                *rest = tail;
+                Some(Some(unit))
+            }
+        }
+    }
 }
 
-fn h264_role(units: &[&[u8]]) -> Role {
+/// A unit and what comes after it.
+fn split_by_length(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
+    let (length, tail) = bytes.split_at_checked(size)?;
+    let length = length.iter().fold(0_usize, |sum, &byte| sum << 8 | usize::from(byte));
+    tail.split_at_checked(length)
+}
+
+/// What is before the first start code, and what comes after it, where there is one.
+fn split_at_start_code(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match bytes.windows(3).position(|code| *code == [0, 0, 1]) {
+        Some(at) => (&bytes[..at], Some(&bytes[at + 3..])),
+        None => (bytes, None),
+    }
+}
+
+fn h264_role<'a>(units: impl Iterator<Item = &'a [u8]>) -> Role {
     let (mut pictures, mut referenced, mut refresh) = (0, false, false);
     for unit in units {
         let Some((&header, body)) = unit.split_first() else { return Role::Unclear };
@@ -241,10 +264,10 @@ fn h264_role(units: &[&[u8]]) -> Role {
     role(pictures, referenced, refresh)
 }
 
-fn hevc_role(units: &[&[u8]], highest: Option<u8>) -> Role {
+fn hevc_role<'a>(units: impl Iterator<Item = &'a [u8]>, highest: Option<u8>) -> Role {
     let (mut pictures, mut referenced, mut refresh, mut entry) = (0, false, false, false);
     for unit in units {
-        let [first, second, third, ..] = **unit else { return Role::Unclear };
+        let [first, second, third, ..] = *unit else { return Role::Unclear };
         let (kind, layer, sub_layer) = ((first >> 1) & 0x3f, (first & 1) << 5 | second >> 3, second & 7);
         if layer != 0 || sub_layer == 0 {
             return Role::Unclear;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, never, unbounded};
 use vidmill_image::Geometry;
 use vidmill_pool::Slots;
 
@@ -48,18 +48,17 @@ impl Workers {
             // Nobody listens any more only where measuring ended early.
             let _ = send.send(verdict);
         };
-        let max_det = plan.thresholds().max_det;
         let model_clocks = ModelClocks::first(&clocks);
         let executor =
-            engine.start(&choice, &plan, &slots, max_det, model_clocks, take).map_err(RunError::from)?;
+            engine.start(&choice, &plan, &slots, model_clocks, never(), take).map_err(RunError::from)?;
         let geometry = tensors.geometry();
         let workers = Self { executor, slots, verdicts, clocks, choice, item_bytes, geometry };
         Ok(workers)
     }
 
     fn submit(&self) {
-        let batch = (0..self.choice.batch).map(|_| ((), Fitted(self.geometry))).collect();
-        self.executor.submit(batch, self.item_bytes, self.slots.acquire().filled());
+        let mut batch = (0..self.choice.batch).map(|_| ((), Fitted(self.geometry))).collect();
+        self.executor.submit(&mut batch, self.item_bytes, self.slots.acquire().filled());
     }
 
     /// Waits until a batch is done. A frame that fails has taken its time all the same.

@@ -126,7 +126,7 @@ impl Drop for Pending {
             (None, Some(Failed { at, error, attempts })) => {
                 Verdict::Failed { error: tell(&state.found, at, &self.first, &error), attempts }
             }
-            (None, None) => Verdict::Found(Box::new(std::mem::take(&mut state.found))),
+            (None, None) => Verdict::Found(std::mem::take(&mut state.found)),
         };
         // Whoever keeps the books listens until the last worker is gone.
         let _ = self.events.send((self.place, Event::Frame { item, verdict }));
@@ -149,7 +149,7 @@ pub(crate) fn deliver(CropTicket { frame, at, placing }: CropTicket, verdict: Ve
     let failed = |error, attempts| Err(Failed { at, error, attempts });
     match verdict {
         Verdict::Found(found) => {
-            let placed = placing.put(*found);
+            let placed = placing.put(found);
             frame.settle(at, placed.or_else(|error| failed(error, 1)));
         }
         Verdict::Failed { error, attempts } => frame.settle(at, failed(error, attempts)),
@@ -209,7 +209,7 @@ impl Cutting {
             let _ = self.events.send((place, Event::Frame { item, verdict }));
         };
         let found = match verdict {
-            Verdict::Found(found) => *found,
+            Verdict::Found(found) => found,
             other => return pass(other, item),
         };
         let is_wanted =
@@ -223,7 +223,7 @@ impl Cutting {
         };
         if chosen.is_empty() {
             let frame = self.keep_frames.then_some(frame);
-            return pass(Verdict::Found(Box::new(found)), Item { head, frame });
+            return pass(Verdict::Found(found), Item { head, frame });
         }
         let crops = self.crops(&found, &chosen, frame.planes().displayed_size());
         let state = State {

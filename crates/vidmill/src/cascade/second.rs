@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, bounded, never};
 use vidmill_image::Cutter;
 use vidmill_infer::{Description, TaskOptions, TaskPlan};
 
@@ -108,7 +108,7 @@ impl Second {
     ) -> Result<(Sender<Job>, JoinHandle<()>), RunError> {
         let Self { loaded, wanted, .. } = self;
         let second = Arc::clone(&loaded.plan);
-        let filler = loaded.start(ModelClocks::second(clocks), deliver)?;
+        let filler = loaded.start(ModelClocks::second(clocks), never(), deliver)?;
         // There are no more frames than that.
         let (send, jobs) = bounded(window);
         let cutting = Cutting {

@@ -6,7 +6,7 @@
 //! has both sorts has a row of its own before those of its detections; but where its `outputs` are all that it has beside them,
 //! those are in its first row.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Display};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -133,43 +133,77 @@ fn row(
     message: &str,
     cells: &Cells<'_>,
 ) -> io::Result<()> {
-    let (source, frame) = (quote(&record.source), record.frame);
-    write!(out, "{source},{frame},{},{},{status},", or_empty(record.pts), or_empty(record.time))?;
+    text(out, &record.source);
+    write!(out, ",{},{},{},{status},", record.frame, OrEmpty(record.pts), OrEmpty(record.time))?;
     match detection {
         Some(Detection { xyxy: [x1, y1, x2, y2], confidence, class_id, class, .. }) => {
-            write!(out, "{x1:?},{y1:?},{x2:?},{y2:?},{confidence:?},{class_id},{}", quote(class))?;
+            write!(out, "{x1:?},{y1:?},{x2:?},{y2:?},{confidence:?},{class_id},")?;
+            text(out, class);
         }
         None => write!(out, ",,,,,,")?,
     }
-    write!(out, ",{},{}", quote(message), quote(cells.outputs.map_or("", Json::as_str)))?;
-    write!(out, ",{}", or_empty(cells.track_id))?;
+    out.push(b',');
+    text(out, message);
+    out.push(b',');
+    text(out, cells.outputs.map_or("", Json::as_str));
+    write!(out, ",{}", OrEmpty(cells.track_id))?;
     json(out, cells.corners)?;
     json(out, cells.keypoints)?;
     json(out, cells.mask)?;
     json(out, cells.classes)?;
-    write!(out, ",{},{}", quote(cells.text.unwrap_or_default()), or_empty(cells.text_confidence))?;
+    out.push(b',');
+    text(out, cells.text.unwrap_or_default());
+    write!(out, ",{}", OrEmpty(cells.text_confidence))?;
     json(out, cells.embedding)?;
     json(out, cells.detections)?;
     json(out, cells.masks)?;
     writeln!(out)
 }
 
+/// A cell.
+fn text(out: &mut Vec<u8>, text: &str) {
+    let begin = out.len();
+    out.extend_from_slice(text.as_bytes());
+    quote(out, begin);
+}
+
 /// A further cell: JSON, or empty.
 fn json<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: Option<&T>) -> io::Result<()> {
-    let text = value.map(serde_json::to_string).transpose()?;
-    write!(out, ",{}", quote(&text.unwrap_or_default()))
+    out.push(b',');
+    let begin = out.len();
+    if let Some(value) = value {
+        serde_json::to_writer(&mut *out, value)?;
+    }
+    quote(out, begin);
+    Ok(())
 }
 
 /// `Debug` writes the shortest number that reads back the same, and floats always with a point or an exponent, so that
 /// a column of them is never taken for integers.
-fn or_empty(value: Option<impl Debug>) -> String {
-    value.map(|value| format!("{value:?}")).unwrap_or_default()
+struct OrEmpty<T>(Option<T>);
+
+impl<T: Debug> Display for OrEmpty<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |value| value.fmt(f))
+    }
 }
 
-/// A field as RFC 4180 wants it: in quotes, and inner quotes doubled, where it holds a quote, a comma or a line break.
-fn quote(field: &str) -> String {
-    match field.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_owned(),
+/// Makes the cell that begins at `begin` one as RFC 4180 wants it: in quotes, and inner quotes doubled, where it holds a quote, a comma
+/// or a line break.
+fn quote(out: &mut Vec<u8>, begin: usize) {
+    if !out[begin..].iter().any(|byte| b"\",\n\r".contains(byte)) {
+        return;
     }
+    let (end, inner) = (out.len(), out[begin..].iter().filter(|byte| **byte == b'"').count());
+    // The last byte stays as it is now; from the end on, all others find their places.
+    out.resize(end + inner + 2, b'"');
+    let mut to = out.len() - 1;
+    for from in (begin..end).rev() {
+        let byte = out[from];
+        for _ in 0..if byte == b'"' { 2 } else { 1 } {
+            to -= 1;
+            out[to] = byte;
+        }
+    }
+    out[begin] = b'"';
 }

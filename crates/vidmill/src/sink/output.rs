@@ -10,6 +10,8 @@ use super::SinkError;
 
 /// Units wait in memory up to this many bytes, so that a caller who seldom flushes needs no memory for it.
 const BUFFER: usize = 64 * 1024;
+/// Memory that stays for them: with a usual record on top, and as vectors grow.
+const KEPT: usize = 4 * BUFFER;
 
 /// An output under construction: `units` closed by `tail`. Each flush writes the new units over the old tail, and the
 /// tail again, in one call. Dropped without [`Output::finish`], it loses what was not flushed, as a crash would.
@@ -110,7 +112,7 @@ impl Output {
         }
         self.written += units as u64;
         self.pending.clear();
-        self.pending.shrink_to(BUFFER);
+        self.pending.shrink_to(KEPT);
         Ok(())
     }
 

@@ -44,7 +44,7 @@ pub(crate) enum Told {
     /// A frame whose record an earlier run wrote, to be drawn again.
     Redrawn(Box<Record>, Frame),
     /// A frame that was sampled.
-    Frame(Box<Sampled>),
+    Frame(Sampled),
     /// It gave all it could.
     Closed(Box<Closing>),
 }
@@ -148,7 +148,7 @@ impl Means {
             self.progress.decoded();
             let head = Head::new(number, reader.name(), head);
             let (intake, is_sound) = (closing.intake, reader.is_sound());
-            if !tell(Told::Frame(Box::new(Sampled { head, frame, intake, is_sound }))) {
+            if !tell(Told::Frame(Sampled { head, frame, intake, is_sound })) {
                 break;
             }
         }

@@ -10,6 +10,8 @@ use ort::AsPointer;
 use ort::session::Session;
 use ort::sys::{OrtEpAssignedNode, OrtEpAssignedSubgraph, OrtStatusPtr};
 
+use super::call::check;
+
 /// The session option without which the runtime keeps no record.
 pub(super) const RECORD: (&str, &str) = ("session.record_ep_graph_assignment_info", "1");
 
@@ -92,9 +94,4 @@ unsafe fn text(get: impl FnOnce(*mut *const c_char) -> OrtStatusPtr) -> Result<S
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { CStr::from_ptr(out) }.to_string_lossy().into_owned())
-}
-
-fn check(status: OrtStatusPtr) -> Result<(), String> {
-    // SAFETY: the status comes from the call just made, and ownership passes on.
-    unsafe { ort::Error::result_from_status(status) }.map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@
 //! telemetry is off.
 
 mod assignment;
+mod call;
 mod library;
 mod predictor;
 mod provider;

@@ -1,11 +1,11 @@
 //! [`TensorPredictor`] by an ONNX Runtime session.
 
-use half::slice::HalfBitsSliceExt;
-use half::{bf16, f16};
-use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType, TensorRef, ValueType};
+use half::f16;
+use ort::session::Session;
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 use vidmill_image::ElementType;
 
+use super::call::{Call, Numbers};
 use super::guarded;
 use crate::runtime::{Fed, Feed};
 use crate::side::SideInput;
@@ -13,7 +13,7 @@ use crate::{Element, Error, Outputs, TensorPredictor, TensorView};
 
 /// One session, fed with tensors of any shape.
 pub(super) struct OrtTensors {
-    session: Session,
+    call: Call,
     outputs: Vec<Output>,
     fed: Fed<DynValue>,
 }
@@ -22,20 +22,14 @@ pub(super) struct OrtTensors {
 struct Output {
     name: String,
     shape: Vec<usize>,
-    value: Option<DynValue>,
     converted: Vec<f32>,
 }
 
 impl OrtTensors {
     pub(super) fn new(session: Session, feed: Feed) -> Self {
-        let output = |name: &str| Output {
-            name: name.to_owned(),
-            shape: Vec::new(),
-            value: None,
-            converted: Vec::new(),
-        };
+        let output = |name: &str| Output { name: name.to_owned(), shape: Vec::new(), converted: Vec::new() };
         let outputs = session.outputs().iter().map(|outlet| output(outlet.name())).collect();
-        Self { session, outputs, fed: Fed::new(feed) }
+        Self { call: Call::new(session), outputs, fed: Fed::new(feed) }
     }
 }
 
@@ -64,102 +58,46 @@ fn tensor(side: &SideInput, shape: Vec<usize>, numbers: &[f64]) -> Result<DynVal
 
 impl TensorPredictor for OrtTensors {
     fn run(&mut self, element: ElementType, shape: &[usize], input: &[u8]) -> Result<Outputs<'_>, Error> {
-        let value = borrow(element, shape, input)?;
-        // The runtime gets the memory of the last outputs back before it asks for more.
-        for output in &mut self.outputs {
-            output.value = None;
+        if input.as_ptr().align_offset(element.bytes()) != 0 {
+            return Err(Error::InputAlignment { needed: element.bytes() });
         }
-        let Self { session, outputs, fed } = self;
-        let at = fed.at();
-        let sides = fed.beside(shape, tensor)?;
-        guarded(|| {
-            let mut values: Vec<SessionInputValue<'_>> = sides.map(|(_, value)| value.into()).collect();
-            values.insert(at, value);
-            let found = session.run(values.as_slice()).map_err(|error| error.to_string())?;
-            for (output, (name, value)) in outputs.iter_mut().zip(found) {
-                debug_assert_eq!(output.name, name);
-                output.take(value)?;
-            }
-            Ok(())
-        })
-        .map_err(|reason| Error::Predict { reason })?;
-        let views = self.outputs.iter().map(Output::view).collect::<Result<_, _>>();
-        let batch = shape.first().copied().unwrap_or(1);
-        Ok(Outputs::new(batch, views.map_err(|reason| Error::Predict { reason })?))
+        let failed = |reason| Error::Predict { reason };
+        let Self { call, outputs, fed } = self;
+        let (at, sides) = (fed.at(), fed.beside(shape, tensor)?);
+        guarded(|| call.run(at, element, shape, input, sides)).map_err(failed)?;
+        let views = outputs.iter_mut().enumerate().map(|(number, output)| output.view(call, number));
+        let views = views.collect::<Result<_, _>>().map_err(failed)?;
+        Ok(Outputs::of(shape.first().copied().unwrap_or(1), views))
     }
-}
-
-/// A tensor over the caller's bytes.
-fn borrow<'a>(
-    element: ElementType,
-    shape: &'a [usize],
-    input: &'a [u8],
-) -> Result<SessionInputValue<'a>, Error> {
-    let unaligned = |_| Error::InputAlignment { needed: element.bytes() };
-    let value = match element {
-        ElementType::F32 => {
-            let data: &[f32] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
-            TensorRef::from_array_view((shape, data)).map(SessionInputValue::from)
-        }
-        ElementType::F16 => {
-            let data: &[u16] = bytemuck::try_cast_slice(input).map_err(unaligned)?;
-            let halves: &[f16] = data.reinterpret_cast();
-            TensorRef::from_array_view((shape, halves)).map(SessionInputValue::from)
-        }
-        ElementType::U8 => TensorRef::from_array_view((shape, input)).map(SessionInputValue::from),
-    };
-    value.map_err(|error| Error::Predict { reason: error.to_string() })
 }
 
 impl Output {
-    /// Keeps what the runtime gave, converted if it is not f32.
-    fn take(&mut self, value: DynValue) -> Result<(), String> {
-        let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-            return Err(format!("output '{}' is not a tensor", self.name));
+    /// What the runtime gave as output `number`, converted if it is not f32.
+    fn view<'a>(&'a mut self, call: &'a Call, number: usize) -> Result<TensorView<'a>, String> {
+        let Self { name, shape, converted } = self;
+        let Some(numbers) = call.output(number, shape)? else {
+            return Err(format!("output '{name}' is not a tensor"));
         };
-        let kind = *ty;
-        self.shape.clear();
-        self.shape.extend(shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)));
-        self.converted.clear();
-        // The runtime gives no address for an empty tensor.
-        if self.shape.contains(&0) {
-            return Ok(());
-        }
-        match kind {
-            TensorElementType::Float32 => {}
-            TensorElementType::Float16 => self.convert(&value, f16::to_f32)?,
-            TensorElementType::Bfloat16 => self.convert(&value, bf16::to_f32)?,
-            TensorElementType::Float64 => self.convert(&value, |v: f64| v as f32)?,
-            TensorElementType::Int64 => self.convert(&value, |v: i64| v as f32)?,
-            TensorElementType::Int32 => self.convert(&value, |v: i32| v as f32)?,
-            TensorElementType::Int8 => self.convert(&value, |v: i8| f32::from(v))?,
-            TensorElementType::Uint8 => self.convert(&value, |v: u8| f32::from(v))?,
-            other => {
-                return Err(format!(
-                    "output '{}' holds {other}, which is no number vidmill reads",
-                    self.name
-                ));
+        let data = match numbers {
+            Numbers::F32(numbers) => numbers,
+            Numbers::F16(numbers) => convert(converted, numbers, |number| number.to_f32()),
+            Numbers::Bf16(numbers) => convert(converted, numbers, |number| number.to_f32()),
+            Numbers::F64(numbers) => convert(converted, numbers, |number| number as f32),
+            Numbers::I64(numbers) => convert(converted, numbers, |number| number as f32),
+            Numbers::I32(numbers) => convert(converted, numbers, |number| number as f32),
+            Numbers::I8(numbers) => convert(converted, numbers, f32::from),
+            Numbers::U8(numbers) => convert(converted, numbers, f32::from),
+            Numbers::Other => {
+                return Err(format!("output '{name}' holds elements of a type that vidmill does not read"));
             }
-        }
-        self.value = (kind == TensorElementType::Float32).then_some(value);
-        Ok(())
-    }
-
-    fn convert<T: ort::value::PrimitiveTensorElementType + Copy>(
-        &mut self,
-        value: &DynValue,
-        to_f32: impl Fn(T) -> f32,
-    ) -> Result<(), String> {
-        let (_, data) = value.try_extract_tensor::<T>().map_err(|error| error.to_string())?;
-        self.converted.extend(data.iter().map(|&v| to_f32(v)));
-        Ok(())
-    }
-
-    fn view(&self) -> Result<TensorView<'_>, String> {
-        let data = match &self.value {
-            Some(value) => value.try_extract_tensor::<f32>().map_err(|error| error.to_string())?.1,
-            None => &self.converted,
         };
-        Ok(TensorView { name: &self.name, shape: &self.shape, data })
+        Ok(TensorView { name, shape, data })
     }
+}
+
+/// The same numbers as f32.
+fn convert<'a, T: Copy>(converted: &'a mut Vec<f32>, numbers: &[T], to_f32: impl Fn(T) -> f32) -> &'a [f32] {
+    converted.clear();
+    converted.extend(numbers.iter().map(|&number| to_f32(number)));
+    converted
 }

@@ -76,13 +76,14 @@ impl TensorPredictor for Session {
             Tensor::holding(core, side.element, &shape, &encode(side.element, numbers)?)
                 .map_err(|reason| format!("input '{}': {reason}", side.name))
         };
-        for (at, tensor) in self.fed.beside(shape, make)? {
+        self.fed.beside(shape, make)?;
+        for (at, tensor) in self.fed.values() {
             self.request.set_input(at, tensor).map_err(failed)?;
         }
         self.try_run(element, shape, input).map_err(failed)?;
         let views = self.outputs.iter().enumerate().map(|(at, output)| output.view(self.request.output(at)));
         let views = views.collect::<Result<_, _>>().map_err(failed)?;
-        Ok(Outputs::new(shape.first().copied().unwrap_or(1), views))
+        Ok(Outputs::of(shape.first().copied().unwrap_or(1), views))
     }
 }
 
