@@ -262,10 +262,10 @@ fn rows(scratch: &Scratch, model: &File) {
 }
 
 /// The supervisor's process. A batch takes a list of items, a count of who looks at its slot, a list of outputs, one of detections, and
-/// one of what is to be delivered.
+/// one of what is to be delivered; beside them the system tells of workers' memory now and then.
 fn processes(scratch: &Scratch, model: &File) {
     let isolate = Some(Isolation::default());
-    check("the supervisor's process", 5, &Options { isolate, ..options(scratch, model, "e.jsonl") });
+    check("the supervisor's process", 6, &Options { isolate, ..options(scratch, model, "e.jsonl") });
 }
 
 type Test = (&'static str, fn(&Scratch, &File));
