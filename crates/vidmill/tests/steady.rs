@@ -25,7 +25,7 @@ use onnx::{D, F32, File, Onnx};
 use vidmill::infer::{LoadOptions, TaskOptions};
 use vidmill::sample::{Pace, Sampling};
 use vidmill::sink::Format;
-use vidmill::{Isolation, Manifest, Options, OutputOptions, Progress, Stop};
+use vidmill::{Isolation, Manifest, Options, OutputOptions, Progress, Stop, Tuning};
 
 /// Frames of the clip.
 const FRAMES: usize = 1000;
@@ -198,6 +198,8 @@ fn options(scratch: &Scratch, model: &File, out: &str) -> Options {
         isolate: None,
         then: None,
         resume: false,
+        tuning: Tuning::Ignore,
+        at_once: NonZeroUsize::MIN,
         command: Vec::new(),
     }
 }
