@@ -12,6 +12,8 @@ pub(crate) struct Standing {
     pub turns: Turns,
     places: BTreeMap<usize, Place>,
     sources: usize,
+    /// Memory of [`Self::note`], which is called for nearly every record.
+    spare: Vec<Checkpoint>,
 }
 
 /// Where a source stands.
@@ -37,7 +39,7 @@ pub(crate) enum State {
 impl Standing {
     /// At the beginning of a run over so many sources.
     pub fn new(turns: Turns, sources: usize) -> Self {
-        Self { turns, places: BTreeMap::new(), sources }
+        Self { turns, places: BTreeMap::new(), sources, spare: Vec::new() }
     }
 
     /// Where the source stands.
@@ -79,9 +81,9 @@ impl Standing {
         if outputs.has_failed_to_draw_for_all() {
             return;
         }
-        let (first, further) =
-            (manifest.checkpoint.take(), std::mem::take(&mut manifest.further_checkpoints));
-        let mut before: Vec<Checkpoint> = first.into_iter().chain(further).collect();
+        let mut before = std::mem::take(&mut self.spare);
+        before.extend(manifest.checkpoint.take());
+        before.append(&mut manifest.further_checkpoints);
         let mut noted = self.turns.circle().filter_map(|source| {
             let at = before.iter().position(|checkpoint| checkpoint.source == source);
             let before = at.map(|at| before.swap_remove(at));
@@ -94,7 +96,9 @@ impl Standing {
             Some(Checkpoint { bytes, ..known.unwrap_or_else(|| place.now.clone()) })
         });
         manifest.checkpoint = noted.next();
-        manifest.further_checkpoints = noted.collect();
+        manifest.further_checkpoints.extend(noted);
+        before.clear();
+        self.spare = before;
         if self.turns.next().is_none() {
             // All are done, but the run has not ended.
             let bytes = outputs.position(self.sources);

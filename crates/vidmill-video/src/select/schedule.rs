@@ -3,7 +3,7 @@
 //! Once a packet with decoding time `d` is there, every later one is shown after `d` (its pts is no less than its dts,
 //! which is more than `d`): the frames up to `d` are known, all of them, and with them their indices.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 /// What is known of a frame that has not been given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub(crate) enum Doubt {
 /// Frames by their pts, from the next to be given out on.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    frames: BTreeMap<i64, Fate>,
+    /// Rising: packets come nearly in this order, so what is new belongs near the end.
+    frames: VecDeque<(i64, Fate)>,
     last_dts: Option<i64>,
     /// Frames up to here are known.
     horizon: Option<i64>,
@@ -48,10 +49,8 @@ impl Schedule {
         if dts.is_some_and(|dts| dts > pts || self.last_dts.is_some_and(|last| dts <= last)) {
             return Err(Doubt::FromHere);
         }
-        if self.frames.contains_key(&pts) {
-            return Err(Doubt::FromHere);
-        }
-        self.frames.insert(pts, Fate::Open);
+        let Err(at) = self.place(pts) else { return Err(Doubt::FromHere) };
+        self.frames.insert(at, (pts, Fate::Open));
         self.last_dts = dts.or(self.last_dts);
         self.horizon = self.horizon.max(dts);
         Ok(pts)
@@ -71,7 +70,8 @@ impl Schedule {
 
     /// Asks about every frame up to `pts`, known or not: the decoder has just given that one out.
     pub fn announce_through(&mut self, pts: i64, ask: &mut dyn FnMut(i64) -> bool) {
-        for (&at, fate) in self.frames.range_mut(..=pts) {
+        for (at, fate) in self.frames.iter_mut().take_while(|(at, _)| *at <= pts) {
+            let at = *at;
             if *fate == Fate::Open {
                 *fate = if ask(at) { Fate::Wanted } else { Fate::Unwanted };
                 self.announced = Some(at);
@@ -80,7 +80,7 @@ impl Schedule {
     }
 
     pub fn fate(&self, pts: i64) -> Option<Fate> {
-        self.frames.get(&pts).copied()
+        self.place(pts).ok().map(|at| self.frames[at].1)
     }
 
     /// Whether every frame up to `pts` was asked about.
@@ -99,20 +99,25 @@ impl Schedule {
     }
 
     fn decide(&mut self, pts: i64, now: Fate) {
-        if let Some(fate) = self.frames.get_mut(&pts) {
-            *fate = now;
+        if let Ok(at) = self.place(pts) {
+            self.frames[at].1 = now;
         }
+    }
+
+    /// Where the frame is, or where it would be.
+    fn place(&self, pts: i64) -> Result<usize, usize> {
+        self.frames.binary_search_by_key(&pts, |(at, _)| *at)
     }
 
     /// The next frame to give out.
     pub fn first(&self) -> Option<(i64, Fate)> {
-        self.frames.first_key_value().map(|(&pts, &fate)| (pts, fate))
+        self.frames.front().copied()
     }
 
     /// The next frame that the decoder should give.
     pub fn expected(&self) -> Option<i64> {
         let comes = |fate: &Fate| !matches!(fate, Fate::Dropped | Fate::Apart(_));
-        self.frames.iter().find(|(_, fate)| comes(fate)).map(|(&pts, _)| pts)
+        self.frames.iter().find(|(_, fate)| comes(fate)).map(|(pts, _)| *pts)
     }
 
     /// How many frames are to be given out.
@@ -122,12 +127,12 @@ impl Schedule {
 
     /// The first frame has been given out.
     pub fn pop(&mut self) {
-        self.frames.pop_first();
+        self.frames.pop_front();
     }
 
     /// Whether frames were announced and not given out.
     pub fn owes(&self) -> bool {
-        self.frames.values().any(|&fate| fate != Fate::Open)
+        self.frames.iter().any(|(_, fate)| *fate != Fate::Open)
     }
 }
 
@@ -170,7 +175,7 @@ mod tests {
     fn dropped_frames_are_not_expected_of_the_decoder() {
         let mut schedule = Schedule::default();
         asked(&mut schedule, &[(0, 0), (1, 1), (2, 2)]);
-        schedule.frames.insert(0, Fate::Unwanted);
+        schedule.frames.push_back((0, Fate::Unwanted));
         schedule.drop_frame(0);
         assert_eq!((schedule.first(), schedule.expected()), (Some((0, Fate::Dropped)), Some(1)));
         schedule.pop();
