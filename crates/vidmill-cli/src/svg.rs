@@ -133,7 +133,7 @@ fn bar(page: &mut Page, parts: &[Part], left: f64, y: f64, scale: f64) {
             continue;
         }
         // A gap between neighbours that are wide enough to spare it.
-        let drawn = if width > 3.0 { width - 1.0 } else { width };
+        let drawn = if width > 10.0 { width - 1.0 } else { width };
         page.rect(class, x, y, drawn, BAR, &format!("{name}: {} ms", number(value)));
         if width > 38.0 {
             let class = if class == "idle" { "mid soft" } else { "mid in" };
