@@ -151,6 +151,19 @@ proptest! {
             let room = n * element.bytes();
             same(vec![0; room], |level, out| level.store_pairs(&codes, &weights, norm, element, out))?;
             same(vec![0; 2 * room], |level, out| level.store_codes(&codes, norm, element, out))?;
+            // Every second pair, and the one before it.
+            let firsts: Vec<u32> = (0..n as u32).map(|i| (2 * i).saturating_sub(i % 2)).collect();
+            let index: Vec<u32> = firsts.iter().flat_map(|&at| [at, at + 1]).collect();
+            let pairs: Vec<i16> = index.iter().map(|&at| codes[at as usize]).collect();
+            let mut expected = vec![0; room];
+            Level(Set::Scalar).store_pairs(&pairs, &weights, norm, element, &mut expected);
+            for level in Level::all() {
+                let picks = level.picks(index.clone(), 2, codes.len());
+                prop_assert!(picks.are_pairs());
+                let mut found = vec![0; room];
+                level.store_picked_pairs(&codes, &picks, &weights, norm, element, &mut found);
+                prop_assert!(found == expected, "{}: {found:?} is not {expected:?}", level.name());
+            }
         }
     }
 

@@ -444,6 +444,7 @@ fn impossible_plans_are_refused() {
 }
 
 /// Wide pictures, whose lines fill whole registers, at the level of this name and at the plain one.
+#[allow(clippy::print_stdout, reason = "tools/run_tests.py counts what says that it is skipped")]
 fn wide_pictures_are_the_same_at(name: &str) {
     let Some(level) = Level::all().into_iter().find(|level| level.name() == name) else {
         println!("skipped: SIMD level {name}: this processor lacks it");
