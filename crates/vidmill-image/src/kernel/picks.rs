@@ -95,6 +95,20 @@ impl Picks {
         }
     }
 
+    /// Two picks after the other, of a line of other values.
+    ///
+    /// # Panics
+    /// When the line is too short.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "two checks a value would keep the loops from being vectorised")]
+    pub(super) fn twos<'a>(&'a self, line: &'a [f32]) -> impl Iterator<Item = [f32; 2]> + 'a {
+        assert!(line.len() * self.sample >= self.length, "a line is shorter than its picks reach");
+        self.index.as_chunks::<2>().0.iter().map(|two| {
+            // SAFETY: by `Picks::new` every index is below the number of samples, and the line was found to have as many.
+            two.map(|at| unsafe { *line.get_unchecked(at as usize) })
+        })
+    }
+
     /// Bytes of a sample.
     #[inline(always)]
     pub(super) fn sample(&self) -> usize {

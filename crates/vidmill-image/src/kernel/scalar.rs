@@ -271,6 +271,14 @@ pub(crate) fn resample(line: &[f32], weights: &[f32], out: &mut [f32]) {
     }
 }
 
+/// [`resample`] of pairs that are picked.
+#[inline(always)]
+pub(crate) fn resample_picked(line: &[f32], picks: &Picks, weights: &[f32], out: &mut [f32]) {
+    for ((out, [a, b]), &weight) in out.iter_mut().zip(picks.twos(line)).zip(weights) {
+        *out = a + (b - a) * weight;
+    }
+}
+
 /// Normalises a line of integers and stores it.
 #[inline(always)]
 pub(crate) fn store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]) {

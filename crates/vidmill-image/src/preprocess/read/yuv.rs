@@ -74,7 +74,18 @@ impl Resample {
     /// Of lines of `count` columns.
     fn new(level: Level, columns: Columns, picked: bool, count: usize) -> Self {
         let is_plain = picked || columns.are_all(count);
-        let Columns { taken, weights } = columns;
+        let Columns { mut taken, mut weights } = columns;
+        if let Some(weights) = &mut weights
+            && !is_plain
+            && count > 1
+        {
+            // The last column is all of the way to it from the one before (of integers, that is exact): so all are pairs.
+            for (pair, weight) in taken.as_chunks_mut::<2>().0.iter_mut().zip(weights) {
+                if pair[0] == pair[1] {
+                    (pair[0], *weight) = (pair[1] - 1, 1.0);
+                }
+            }
+        }
         match weights {
             weights if !is_plain => {
                 let pairs = vec![0; taken.len()];
