@@ -41,13 +41,19 @@ compile! {
     double_single(line: &[i16], before: i16, after: i16, out: &mut [i16]);
     double_paired(line: &[i16], before: i16, after: i16, out: &mut [i16]);
     lerp_pairs(line: &[i16], weights: &[f32], out: &mut [i16]);
-    yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
     resample(line: &[f32], weights: &[f32], out: &mut [f32]);
+    resample_picked(line: &[f32], picks: &Picks, weights: &[f32], out: &mut [f32]);
     store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]);
     store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
+    store_picked_pairs(line: &[i16], picks: &Picks, weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
     store(values: &[f32], element: ElementType, out: &mut [u8]);
+}
+
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(super) fn yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]) {
+    scalar::yuv_to_rgb_by::<32>(rows, c, out);
 }
 
 /// Of shuffles: two registers make another. (From one each, more steps were slower.)

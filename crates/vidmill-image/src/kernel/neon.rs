@@ -35,8 +35,10 @@ compile! {
     lerp_pairs(line: &[i16], weights: &[f32], out: &mut [i16]);
     yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]);
     resample(line: &[f32], weights: &[f32], out: &mut [f32]);
+    resample_picked(line: &[f32], picks: &Picks, weights: &[f32], out: &mut [f32]);
     store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]);
     store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
+    store_picked_pairs(line: &[i16], picks: &Picks, weights: &[f32], norm: Affine, element: ElementType, out: &mut [u8]);
     map_line(level: Affine, norm: Affine, line: &mut [f32]);
     rgb_to_gray(weights: [f32; 3], norm: Affine, r: &mut [f32], g: &[f32], b: &[f32]);
     interleave(lines: [&[u8]; 3], bytes: usize, out: &mut [u8]);

@@ -12,6 +12,8 @@ pub(crate) struct Picks {
     sample: usize,
     /// Bytes that a line must have.
     length: usize,
+    /// They are codes, and every two of them stand side by side.
+    pairs: bool,
     shuffles: Shuffles,
 }
 
@@ -60,13 +62,51 @@ impl Picks {
             .iter()
             .flat_map(|&at| (0..sample as u32).map(move |byte| at * sample as u32 + byte))
             .collect();
-        Self { index, sample, length, shuffles: Shuffles::new(&bytes, length, shape) }
+        let (pairs, rest) = index.as_chunks::<2>();
+        let pairs = sample == 2 && rest.is_empty() && pairs.iter().all(|[a, b]| a + 1 == *b);
+        Self { index, sample, length, pairs, shuffles: Shuffles::new(&bytes, length, shape) }
     }
 
     /// Index of every sample that is picked.
     #[inline(always)]
     pub(super) fn index(&self) -> &[u32] {
         &self.index
+    }
+
+    /// Whether they are codes, and every two of them stand side by side.
+    pub(crate) fn are_pairs(&self) -> bool {
+        self.pairs
+    }
+
+    /// Reads one of the first `count` pairs of codes: the first of it that is picked, and its neighbour.
+    ///
+    /// # Panics
+    /// When the line is too short, or there are fewer pairs.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "two checks a value would keep the loops from being vectorised")]
+    pub(super) fn pairs<'a>(&'a self, line: &'a [i16], count: usize) -> impl Fn(usize) -> [i16; 2] + 'a {
+        assert!(self.pairs && line.len() * 2 >= self.length, "a line is shorter than its pairs reach");
+        let pairs = &self.index.as_chunks::<2>().0[..count];
+        move |i| {
+            let first = line.as_ptr().wrapping_add(pairs[i][0] as usize).cast::<[i16; 2]>();
+            // SAFETY: `pairs` says that the sample after this one is picked too, `Picks::new` that all that is picked lies below
+            // `length`, in bytes, and the line was found to have as many. Two codes need no more alignment than one.
+            unsafe { first.read_unaligned() }
+        }
+    }
+
+    /// Two picks after the other, of a line of other values.
+    ///
+    /// # Panics
+    /// When the line is too short.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "two checks a value would keep the loops from being vectorised")]
+    pub(super) fn twos<'a>(&'a self, line: &'a [f32]) -> impl Iterator<Item = [f32; 2]> + 'a {
+        assert!(line.len() * self.sample >= self.length, "a line is shorter than its picks reach");
+        self.index.as_chunks::<2>().0.iter().map(|two| {
+            // SAFETY: by `Picks::new` every index is below the number of samples, and the line was found to have as many.
+            two.map(|at| unsafe { *line.get_unchecked(at as usize) })
+        })
     }
 
     /// Bytes of a sample.

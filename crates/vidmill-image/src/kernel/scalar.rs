@@ -2,6 +2,9 @@
 //!
 //! They are `inline(always)` so that a level which differs only in its instruction set can compile the same body again.
 
+use std::hint::black_box;
+use std::ops::Range;
+
 use half::slice::HalfFloatSliceExt;
 
 use super::{Affine, Between, BitPlace, Picks, RGB_UNIT, YuvToRgb};
@@ -141,8 +144,8 @@ pub(crate) struct YuvRow<'a> {
 
 impl<'a> YuvRow<'a> {
     #[inline(always)]
-    fn cut(self, width: usize) -> (&'a [i16], &'a [i16], &'a [i16]) {
-        (&self.y[..width], &self.u[..width], &self.v[..width])
+    fn cut(self, columns: Range<usize>) -> [&'a [i16]; 3] {
+        [&self.y[columns.clone()], &self.u[columns.clone()], &self.v[columns]]
     }
 }
 
@@ -160,25 +163,76 @@ fn rgb(c: &YuvToRgb, y: i16, u: i16, v: i16) -> [i16; 3] {
 /// Converts both rows to R, G, B and blends them; with a share of 0 the far one is not looked at.
 #[inline(always)]
 pub(crate) fn yuv_to_rgb(rows: Between<YuvRow<'_>>, c: &YuvToRgb, out: &mut [Vec<i16>; 3]) {
-    let [red, green, blue] = out.each_mut().map(Vec::as_mut_slice);
-    let width = red.len();
-    // Equal lengths, said once, let the loops run without checks.
-    let (red, green, blue) = (&mut red[..width], &mut green[..width], &mut blue[..width]);
-    let (y, u, v) = rows.near.cut(width);
+    yuv_to_rgb_by::<16>(rows, c, out);
+}
+
+/// [`yuv_to_rgb`] by so many columns.
+#[inline(always)]
+pub(super) fn yuv_to_rgb_by<const LANES: usize>(
+    rows: Between<YuvRow<'_>>,
+    c: &YuvToRgb,
+    out: &mut [Vec<i16>; 3],
+) {
+    let width = out[0].len();
+    let whole = width / LANES * LANES;
+    // Equal lengths, said once, let the loop run without checks.
+    let count = whole / LANES;
+    let [near, far] =
+        [rows.near, rows.far].map(|row| row.cut(0..whole).map(|line| &line.as_chunks::<LANES>().0[..count]));
+    let [red, green, blue] =
+        out.each_mut().map(|line| &mut line[..whole].as_chunks_mut::<LANES>().0[..count]);
+    for k in 0..count {
+        // Only factors that are read where they multiply are seen to have 16 bits, and SSE2 has a vector multiplication for these
+        // alone; left to themselves, compilers widen them before the loop.
+        let (c, share) = (black_box(c), black_box(rows.share));
+        let mut block = rgb_block(c, near.map(|line| &line[k]));
+        if share != 0 {
+            let far = rgb_block(c, far.map(|line| &line[k]));
+            for (near, far) in block.as_flattened_mut().iter_mut().zip(far.as_flattened()) {
+                *near += scale(far - *near, share);
+            }
+        }
+        [red[k], green[k], blue[k]] = block;
+    }
+    yuv_to_rgb_one_by_one(rows, c, whole..width, out);
+}
+
+/// [`yuv_to_rgb`] of these columns, one after the other: for AVX2, which has multiplications of 32 bits too, compilers make the most
+/// of this.
+#[inline(always)]
+pub(super) fn yuv_to_rgb_one_by_one(
+    rows: Between<YuvRow<'_>>,
+    c: &YuvToRgb,
+    columns: Range<usize>,
+    out: &mut [Vec<i16>; 3],
+) {
+    let count = columns.len();
+    // As above.
+    let [red, green, blue] = out.each_mut().map(|line| &mut line[columns.clone()][..count]);
+    let [y, u, v] = rows.near.cut(columns.clone()).map(|line| &line[..count]);
     if rows.share == 0 {
-        for x in 0..width {
+        for x in 0..count {
             [red[x], green[x], blue[x]] = rgb(c, y[x], u[x], v[x]);
         }
         return;
     }
-    let (far_y, far_u, far_v) = rows.far.cut(width);
-    for x in 0..width {
+    let [far_y, far_u, far_v] = rows.far.cut(columns).map(|line| &line[..count]);
+    for x in 0..count {
         let near = rgb(c, y[x], u[x], v[x]);
         let far = rgb(c, far_y[x], far_u[x], far_v[x]);
         red[x] = near[0] + scale(far[0] - near[0], rows.share);
         green[x] = near[1] + scale(far[1] - near[1], rows.share);
         blue[x] = near[2] + scale(far[2] - near[2], rows.share);
     }
+}
+
+#[inline(always)]
+fn rgb_block<const LANES: usize>(c: &YuvToRgb, [y, u, v]: [&[i16; LANES]; 3]) -> [[i16; LANES]; 3] {
+    let mut block = [[0; LANES]; 3];
+    for i in 0..LANES {
+        [block[0][i], block[1][i], block[2][i]] = rgb(c, y[i], u[i], v[i]);
+    }
+    block
 }
 
 /// A row of 8-bit luma, and codes of the chroma that every two columns share, with a sample more at both ends.
@@ -217,6 +271,14 @@ pub(crate) fn resample(line: &[f32], weights: &[f32], out: &mut [f32]) {
     }
 }
 
+/// [`resample`] of pairs that are picked.
+#[inline(always)]
+pub(crate) fn resample_picked(line: &[f32], picks: &Picks, weights: &[f32], out: &mut [f32]) {
+    for ((out, [a, b]), &weight) in out.iter_mut().zip(picks.twos(line)).zip(weights) {
+        *out = a + (b - a) * weight;
+    }
+}
+
 /// Normalises a line of integers and stores it.
 #[inline(always)]
 pub(crate) fn store_codes(line: &[i16], norm: Affine, element: ElementType, out: &mut [u8]) {
@@ -231,6 +293,28 @@ pub(crate) fn store_pairs(line: &[i16], weights: &[f32], norm: Affine, element: 
     let (pairs, weights) = (&line.as_chunks::<2>().0[..count], &weights[..count]);
     let value = |i: usize| {
         let (a, b) = (f32::from(pairs[i][0]), f32::from(pairs[i][1]));
+        norm.apply(a + (b - a) * weights[i])
+    };
+    store_each(count, value, element, out);
+}
+
+/// [`store_pairs`] of neighbours that are picked.
+///
+/// # Panics
+/// When the picks are no [pairs](Picks::pairs) of codes.
+#[inline(always)]
+pub(crate) fn store_picked_pairs(
+    line: &[i16],
+    picks: &Picks,
+    weights: &[f32],
+    norm: Affine,
+    element: ElementType,
+    out: &mut [u8],
+) {
+    let count = weights.len();
+    let pair = picks.pairs(line, count);
+    let value = |i: usize| {
+        let [a, b] = pair(i).map(f32::from);
         norm.apply(a + (b - a) * weights[i])
     };
     store_each(count, value, element, out);

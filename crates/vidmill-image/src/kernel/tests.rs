@@ -146,11 +146,32 @@ proptest! {
         let weights: Vec<f32> = floats(n, !seed).iter().map(|v| v / 300.0).collect();
         let (codes, values) = (line(2 * n, seed, 8160), floats(2 * n, seed));
         same(vec![0.0; n], |level, out| level.resample(&values, &weights, out))?;
+        let all = Level::best().picks((0..2 * n as u32).rev().collect(), 1, 2 * n);
+        let mut expected = vec![0.0; n];
+        let reversed: Vec<f32> = values.iter().rev().copied().collect();
+        Level(Set::Scalar).resample(&reversed, &weights, &mut expected);
+        same(vec![0.0; n], |level, out| level.resample_picked(&values, &all, &weights, out))?;
+        let mut found = vec![0.0; n];
+        Level(Set::Scalar).resample_picked(&values, &all, &weights, &mut found);
+        prop_assert_eq!(found, expected);
         for element in [ElementType::F32, ElementType::F16, ElementType::U8] {
             let norm = if element == ElementType::U8 { Affine { gain: 1.0 / 20.0, bias: -30.0 } } else { norm };
             let room = n * element.bytes();
             same(vec![0; room], |level, out| level.store_pairs(&codes, &weights, norm, element, out))?;
             same(vec![0; 2 * room], |level, out| level.store_codes(&codes, norm, element, out))?;
+            // Every second pair, and the one before it.
+            let firsts: Vec<u32> = (0..n as u32).map(|i| (2 * i).saturating_sub(i % 2)).collect();
+            let index: Vec<u32> = firsts.iter().flat_map(|&at| [at, at + 1]).collect();
+            let pairs: Vec<i16> = index.iter().map(|&at| codes[at as usize]).collect();
+            let mut expected = vec![0; room];
+            Level(Set::Scalar).store_pairs(&pairs, &weights, norm, element, &mut expected);
+            for level in Level::all() {
+                let picks = level.picks(index.clone(), 2, codes.len());
+                prop_assert!(picks.are_pairs());
+                let mut found = vec![0; room];
+                level.store_picked_pairs(&codes, &picks, &weights, norm, element, &mut found);
+                prop_assert!(found == expected, "{}: {found:?} is not {expected:?}", level.name());
+            }
         }
     }
 

@@ -52,7 +52,7 @@ enum Widen {
     /// Two columns share a sample, and all are there: eighths of the way to the sample before and after.
     Double { before: i16, after: i16 },
     /// Two columns share a sample: the sample, its neighbour and the eighths, for U and V.
-    Between { picks: [[Picks; 2]; 2], eighths: Vec<i16> },
+    Between { picks: Box<[[Picks; 2]; 2]>, eighths: Vec<i16> },
     /// By table, for U and V: pairs of samples, and how far it is from one to the other.
     Table { picks: [Picks; 2], weights: Vec<f32>, pairs: Vec<i16> },
     /// Each column has its sample, for U and V.
@@ -74,7 +74,18 @@ impl Resample {
     /// Of lines of `count` columns.
     fn new(level: Level, columns: Columns, picked: bool, count: usize) -> Self {
         let is_plain = picked || columns.are_all(count);
-        let Columns { taken, weights } = columns;
+        let Columns { mut taken, mut weights } = columns;
+        if let Some(weights) = &mut weights
+            && !is_plain
+            && count > 1
+        {
+            // The last column is all of the way to it from the one before (of integers, that is exact): so all are pairs.
+            for (pair, weight) in taken.as_chunks_mut::<2>().0.iter_mut().zip(weights) {
+                if pair[0] == pair[1] {
+                    (pair[0], *weight) = (pair[1] - 1, 1.0);
+                }
+            }
+        }
         match weights {
             weights if !is_plain => {
                 let pairs = vec![0; taken.len()];
@@ -90,6 +101,9 @@ impl Resample {
         match self {
             Self::Not => level.store_codes(line, norm, element, out),
             Self::Pairs { weights } => level.store_pairs(line, weights, norm, element, out),
+            Self::Picked { picks, weights: Some(weights), .. } if picks.are_pairs() => {
+                level.store_picked_pairs(line, picks, weights, norm, element, out);
+            }
             Self::Picked { picks, pairs, weights } => {
                 level.pick_codes(line, picks, pairs);
                 match weights {
@@ -136,7 +150,7 @@ impl Widen {
                     columns.iter().map(|x| if x.is_multiple_of(2) { before } else { after }).collect();
                 let picks =
                     |c| [pick(c, &mut columns.iter().map(own)), pick(c, &mut columns.iter().map(other))];
-                Self::Between { picks: chroma.map(picks), eighths }
+                Self::Between { picks: Box::new(chroma.map(picks)), eighths }
             }
             (_, columns) => {
                 let at: Vec<Position> = columns
@@ -168,7 +182,9 @@ impl Yuv {
         let Kind { format, size, color, .. } = *kind;
         let (width, bytes) = (size.width as usize, format.sample_bytes());
         // When lines lie far apart, fewer columns become RGB than the picture has.
-        let few = (columns.taken.len() < width).then_some(&columns.taken[..]);
+        let few = level
+            .picks_before_converting(columns.taken.len(), columns.weights.is_some(), width)
+            .then_some(&columns.taken[..]);
         let count = few.map_or(width, <[usize]>::len);
         // Even, so that whole pairs can be written.
         let line = vec![0; count.next_multiple_of(2)];
