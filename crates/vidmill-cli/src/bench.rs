@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use indicatif::ProgressBar;
+use vidmill::Percentiles;
 use vidmill::bench::{BenchError, BenchOptions, Report, Timing, measure};
-use vidmill::{Percentiles, Stop};
 
 use crate::args::BenchArgs;
 use crate::exit_status::ExitStatus;
@@ -25,13 +25,9 @@ pub fn bench(args: &BenchArgs, typed: &[OsString], programs: Option<Programs>) -
             return ExitStatus::Usage;
         }
     };
-    let stop = Stop::default();
-    let signals = match Signals::listen(&stop) {
-        Ok(signals) => signals,
-        Err(error) => {
-            complain(&format!("cannot listen for signals: {error}"));
-            return ExitStatus::Failed;
-        }
+    let (stop, signals) = match Signals::begin() {
+        Ok(begun) => begun,
+        Err(status) => return status,
     };
     let allocations = allocations::start();
     let options = BenchOptions { run, rounds: args.repeat, time: args.seconds, allocations };

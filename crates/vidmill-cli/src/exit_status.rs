@@ -59,13 +59,19 @@ impl ExitStatus {
         }
     }
 
+    /// The same; `signal` is the last one received, if any.
+    pub fn of_stopped(error: &RunError, signal: Option<i32>) -> Self {
+        match (error, signal) {
+            (RunError::Interrupted, Some(signal)) => Self::Interrupted(signal),
+            _ => Self::of_error(error),
+        }
+    }
+
     /// Of a measurement that could not be made; `signal` is the last one received, if any.
     pub fn of_bench_error(error: &BenchError, signal: Option<i32>) -> Self {
         match (error, signal) {
-            (BenchError::Interrupted | BenchError::Run(RunError::Interrupted), Some(signal)) => {
-                Self::Interrupted(signal)
-            }
-            (BenchError::Run(error), _) => Self::of_error(error),
+            (BenchError::Run(error), signal) => Self::of_stopped(error, signal),
+            (BenchError::Interrupted, Some(signal)) => Self::Interrupted(signal),
             (BenchError::Frames(_) | BenchError::Interrupted, _) => Self::Failed,
             _ => Self::Usage,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vidmill::sink::SinkError;
 use vidmill::video::Damage;
-use vidmill::{Manifest, Progress, RunError, Stop};
+use vidmill::{Manifest, Progress, RunError};
 
 use crate::args::{ProgressMode, RunArgs};
 use crate::exit_status::ExitStatus;
@@ -22,13 +22,9 @@ pub fn run(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -> Ex
             return ExitStatus::Usage;
         }
     };
-    let stop = Stop::default();
-    let signals = match Signals::listen(&stop) {
-        Ok(signals) => signals,
-        Err(error) => {
-            complain(&format!("cannot listen for signals: {error}"));
-            return ExitStatus::Failed;
-        }
+    let (stop, signals) = match Signals::begin() {
+        Ok(begun) => begun,
+        Err(status) => return status,
     };
     let progress = Arc::new(Progress::default());
     let tuned = tune::before_run(args, &options, &stop);
@@ -44,10 +40,7 @@ pub fn run(args: &RunArgs, typed: &[OsString], programs: Option<Programs>) -> Ex
         Err(RunError::Sink(SinkError::Closed { .. })) => ExitStatus::Failed,
         Err(error) => {
             complain_with_hints(&error, &error.hints());
-            match (&error, signals.last()) {
-                (RunError::Interrupted, Some(signal)) => ExitStatus::Interrupted(signal),
-                _ => ExitStatus::of_error(&error),
-            }
+            ExitStatus::of_stopped(&error, signals.last())
         }
     }
 }

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use signal_hook::flag;
 use vidmill::Stop;
 
+use crate::complain;
+use crate::exit_status::ExitStatus;
+
 /// Signals that interrupt a run.
 const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
 
@@ -14,8 +17,19 @@ const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIG
 pub struct Signals(Arc<AtomicUsize>);
 
 impl Signals {
-    /// Begins to listen.
-    pub fn listen(stop: &Stop) -> io::Result<Self> {
+    /// Begins to listen, for what the first of them asks to stop; or says why that cannot be, and with which status the command ends.
+    pub fn begin() -> Result<(Stop, Self), ExitStatus> {
+        let stop = Stop::default();
+        match Self::listen(&stop) {
+            Ok(signals) => Ok((stop, signals)),
+            Err(error) => {
+                complain(&format!("cannot listen for signals: {error}"));
+                Err(ExitStatus::Failed)
+            }
+        }
+    }
+
+    fn listen(stop: &Stop) -> io::Result<Self> {
         let last = Arc::new(AtomicUsize::new(0));
         for signal in SIGNALS {
             // In this order: on the first signal the flag is not yet set, so only the second one ends the process.

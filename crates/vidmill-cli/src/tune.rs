@@ -18,13 +18,9 @@ const RUN_BUDGET: Duration = Duration::from_secs(60);
 
 /// `vidmill tune`.
 pub fn tune(args: &TuneArgs) -> ExitStatus {
-    let stop = Stop::default();
-    let signals = match Signals::listen(&stop) {
-        Ok(signals) => signals,
-        Err(error) => {
-            complain(&format!("cannot listen for signals: {error}"));
-            return ExitStatus::Failed;
-        }
+    let (stop, signals) = match Signals::begin() {
+        Ok(begun) => begun,
+        Err(status) => return status,
     };
     let request = request(args);
     say!("{}", begin(&request.run, request.budget));
@@ -32,10 +28,7 @@ pub fn tune(args: &TuneArgs) -> ExitStatus {
         Ok(tuned) => tell(args, &tuned),
         Err(error) => {
             complain_with_hints(&error, &error.hints());
-            match (&error, signals.last()) {
-                (RunError::Interrupted, Some(signal)) => ExitStatus::Interrupted(signal),
-                _ => ExitStatus::of_error(&error),
-            }
+            ExitStatus::of_stopped(&error, signals.last())
         }
     }
 }

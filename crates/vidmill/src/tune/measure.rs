@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Setting, Stopped};
+use super::Setting;
 use crate::error::RunError;
 use crate::options::{Options, Tuning};
 use crate::outputs::OutputOptions;
@@ -36,18 +36,18 @@ pub(super) fn measure(
     stop: &Stop,
 ) -> Result<Rate, RunError> {
     let options = of_trial(options, setting);
-    let (enough, watch) = (Stop::default(), Rc::new(RefCell::new(Watch::new(setting))));
+    let (enough, watch) = (stop.part(), Rc::new(RefCell::new(Watch::new(setting))));
     let tap = {
-        let (enough, watch, stop) = (enough.clone(), Rc::clone(&watch), stop.clone());
+        let (enough, watch) = (enough.clone(), Rc::clone(&watch));
         move |record: &Record| {
-            if watch.borrow_mut().see(record) >= slice || stop.is_asked() {
+            if watch.borrow_mut().see(record) >= slice {
                 enough.ask();
             }
         }
     };
     run_with(&options, &enough, &Arc::new(Progress::default()), tap)?;
     if stop.is_asked() {
-        return Err(Stopped.into());
+        return Err(RunError::Interrupted);
     }
     watch.take().rate()
 }

@@ -16,7 +16,6 @@ mod samples;
 mod search;
 mod store;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -102,16 +101,6 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Asked to stop while tuning.
-#[derive(Clone, Copy, Debug)]
-struct Stopped;
-
-impl From<Stopped> for RunError {
-    fn from(_: Stopped) -> Self {
-        Self::Interrupted
-    }
-}
-
 impl Setting {
     /// Has a run use it.
     pub(crate) fn put_into(&self, options: &mut Options) {
@@ -173,11 +162,11 @@ pub fn tune(request: &Request, stop: &Stop, tell: &mut dyn FnMut(&Trial)) -> Res
 /// What every setting is tried on.
 struct Bench {
     run: Options,
+    /// With all that a setting does not decide.
     load: LoadOptions,
     plan: TaskPlan,
     samples: Vec<Sample>,
     reference: Vec<Outcome>,
-    model: PathBuf,
     model_sha256: String,
     /// The device that runs without tuning.
     usual: Device,
@@ -186,16 +175,18 @@ struct Bench {
 impl Bench {
     fn prepare(run: Options, stop: &Stop) -> Result<Self, RunError> {
         let cards = Cards::find(&run.model, run.card.as_deref())?;
-        let own = LoadOptions { precision: Precision::Auto, threads: 1, cards, ..run.load.clone() };
-        let (plan, usual, model_sha256) = {
-            let model = Model::open(&run.model, &LoadOptions { device: Device::Auto, ..own.clone() })?;
-            let plan = TaskPlan::recognise(model.info(), &run.task)?;
-            let usual = if model.runtime().is_on_cpu() { Device::Cpu } else { Device::Cuda(0) };
-            (plan, usual, model.info().sha256.clone())
+        let load = LoadOptions {
+            device: Device::Auto,
+            precision: Precision::Auto,
+            threads: 1,
+            cards,
+            ..run.load.clone()
         };
-        let load = LoadOptions { device: usual, ..own };
+        let model = Model::open(&run.model, &load)?;
+        let plan = TaskPlan::recognise(model.info(), &run.task)?;
+        let usual = if model.runtime().is_on_cpu() { Device::Cpu } else { Device::Cuda(0) };
         let samples = samples::take(&source::resolve(&run.sources)?, run.sampling, &plan, stop)?;
-        let outcomes = samples::run(&run.model, &load, &plan, 1, &samples).map_err(RunError::Tune)?;
+        let outcomes = samples::run(&model, &plan, 1, &samples).map_err(RunError::Tune)?;
         // Frames that fail anyway say nothing about settings.
         let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err().cloned());
         let usable = samples.into_iter().zip(outcomes).filter_map(|(sample, of)| Some((sample, of.ok()?)));
@@ -203,6 +194,7 @@ impl Bench {
         if let Some(error) = error.filter(|_| samples.is_empty()) {
             return Err(RunError::Tune(format!("the model fails on all frames: {error}")));
         }
-        Ok(Self { model: run.model.clone(), run, load, plan, samples, reference, model_sha256, usual })
+        let model_sha256 = model.info().sha256.clone();
+        Ok(Self { run, load, plan, samples, reference, model_sha256, usual })
     }
 }

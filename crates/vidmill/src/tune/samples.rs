@@ -1,12 +1,9 @@
 //! A few frames as the model sees them, and what a way of running the model makes of them.
 
-use std::path::Path;
-
 use vidmill_image::{Geometry, Preprocess};
-use vidmill_infer::{Batch, Found, LoadOptions, Model, TaskPlan};
+use vidmill_infer::{Batch, Found, Model, TaskPlan};
 use vidmill_video::{DecodeOptions, Frame};
 
-use super::Stopped;
 use crate::error::RunError;
 use crate::progress::Stop;
 use crate::sample::{Choice, Sampler, Sampling};
@@ -65,7 +62,7 @@ fn take_of(
     let (mut sampler, mut taken, mut is_over) = (Sampler::new(sampling), 0_u64, false);
     while samples.len() < SAMPLES && !is_over {
         if stop.is_asked() {
-            return Err(Stopped.into());
+            return Err(RunError::Interrupted);
         }
         let mut want = |head| match sampler.choose(head) {
             Ok(Choice::Take) => {
@@ -106,18 +103,16 @@ impl Sample {
     }
 }
 
-/// Loads the model and runs it on the samples, `batch` at a time. What comes of each, or why it failed.
+/// Runs the model on the samples, `batch` at a time. What comes of each, or why it failed.
 ///
 /// # Errors
 /// Why it cannot be run so.
 pub(super) fn run(
-    path: &Path,
-    load: &LoadOptions,
+    model: &Model,
     plan: &TaskPlan,
     batch: usize,
     samples: &[Sample],
 ) -> Result<Vec<Result<Outcome, String>>, String> {
-    let model = Model::open(path, load).map_err(|error| error.to_string())?;
     let mut predictor = model.session(plan.spec()).map_err(|error| error.to_string())?;
     let mut size = plan.spec().size;
     let (mut outcomes, mut words, mut kept) = (Vec::new(), Vec::new(), 0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use vidmill_infer::runtime::{onnxruntime, openvino};
 use vidmill_infer::{Batch, Device, LoadOptions, Model, Precision};
 
-use super::{Agreement, Bench, Request, Setting, Stopped, Trial, measure, samples};
+use super::{Agreement, Bench, Request, Setting, Trial, measure, samples};
 use crate::error::RunError;
 use crate::progress::Stop;
 
@@ -121,9 +121,9 @@ impl<'a> Search<'a> {
 
     fn trial(&mut self, setting: Setting, slice: Duration) -> Result<Trial, RunError> {
         if self.stop.is_asked() {
-            return Err(Stopped.into());
+            return Err(RunError::Interrupted);
         }
-        let Bench { run, load, plan, samples, reference, model, .. } = self.bench;
+        let Bench { run, load, plan, samples, reference, .. } = self.bench;
         let Setting { device, precision, threads, .. } = setting;
         let load = LoadOptions { device, precision, threads, ..load.clone() };
         let mut trial = Trial {
@@ -135,13 +135,14 @@ impl<'a> Search<'a> {
             agreement: None,
             refused: None,
         };
-        let described = Model::open(model, &load).map(|model| model.runtime().clone());
-        let results = described.map_err(|error| error.to_string()).and_then(|runtime| {
+        let results = Model::open(&run.model, &load).map_err(|error| error.to_string()).and_then(|model| {
+            let runtime = model.runtime();
             trial.runtime = format!("{} {}", runtime.name, runtime.version);
             trial.precision.clone_from(&runtime.precision);
-            samples::run(model, &load, plan, trial.setting.batch, samples)
+            samples::run(&model, plan, trial.setting.batch, samples)?
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()
         });
-        let results = results.and_then(|results| results.into_iter().collect::<Result<Vec<_>, _>>());
         let results = match results {
             Ok(results) => results,
             Err(reason) => {
@@ -168,44 +169,39 @@ impl<'a> Search<'a> {
         Ok(trial)
     }
 
+    /// The trials whose settings can be used, with their frames per second.
+    fn usable(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let usable = self.trials.iter().enumerate().filter(|(_, trial)| trial.refused.is_none());
+        usable.filter_map(|(at, trial)| Some((at, trial.frames_per_second?)))
+    }
+
+    /// The same, the fastest first.
+    fn ranked(&self) -> Vec<(usize, f64)> {
+        let mut ranked: Vec<_> = self.usable().collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranked
+    }
+
     /// The fastest of those that can be used.
     fn best(&self) -> Option<usize> {
-        let usable = self.trials.iter().enumerate().filter(|(_, trial)| trial.refused.is_none());
-        let rates = usable.filter_map(|(at, trial)| Some((at, trial.frames_per_second?)));
-        let best = rates.reduce(|best, next| if next.1 > best.1 * MARGIN { next } else { best });
+        let best = self.usable().reduce(|best, next| if next.1 > best.1 * MARGIN { next } else { best });
         best.map(|(at, _)| at)
     }
 
     /// The setting of each runtime and precision that is not far behind the fastest.
     fn near_the_fastest(&self) -> Vec<Setting> {
-        let Some(best) = self.best().and_then(|at| self.trials[at].frames_per_second) else {
-            return Vec::new();
-        };
-        let mut near: Vec<&Trial> = self
-            .trials
-            .iter()
-            .filter(|trial| trial.refused.is_none())
-            .filter(|trial| trial.frames_per_second.is_some_and(|rate| rate >= NEAR * best))
-            .collect();
-        near.sort_by(|a, b| {
-            b.frames_per_second.partial_cmp(&a.frames_per_second).unwrap_or(std::cmp::Ordering::Equal)
-        });
-        near.into_iter().map(|trial| trial.setting.clone()).collect()
+        let ranked = self.ranked();
+        let fastest = ranked.first().map_or(0.0, |(_, rate)| *rate);
+        let near = ranked.into_iter().take_while(|(_, rate)| *rate >= NEAR * fastest);
+        near.map(|(at, _)| self.trials[at].setting.clone()).collect()
     }
 
     /// Runs the fastest and what runs without tuning once more, in turns, and takes the mean: what was measured at different times
     /// on a machine with other things to do cannot be compared.
     fn run_finalists(&mut self) -> Result<(), RunError> {
-        let mut usable: Vec<(usize, f64)> = self
-            .trials
-            .iter()
-            .enumerate()
-            .filter(|(_, trial)| trial.refused.is_none())
-            .filter_map(|(at, trial)| Some((at, trial.frames_per_second?)))
-            .collect();
-        usable.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let mut finalists: Vec<usize> = usable.iter().take(FINALISTS).map(|(at, _)| *at).collect();
-        if !finalists.contains(&0) && self.trials.first().is_some_and(|trial| trial.refused.is_none()) {
+        let ranked = self.ranked();
+        let mut finalists: Vec<usize> = ranked.iter().take(FINALISTS).map(|(at, _)| *at).collect();
+        if !finalists.contains(&0) && ranked.iter().any(|(at, _)| *at == 0) {
             finalists.push(0);
         }
         if finalists.len() < 2 {
